@@ -1,0 +1,108 @@
+"""One block of a stream as one op: convolution, batch norm, activation, 2x2 pooling.
+
+Composed from `conv2d`, `batch_norm`, `relu` or `tanh` and a pooling op the same block takes four
+ops, and every one of them writes its result to memory and reads the last one's. As one op it
+keeps only what its hand-derived backward needs. The two agree to rounding (a test compares them).
+
+Deviations: the bias before a batch norm has no effect in training, so its gradient is exactly
+zero here; in the composed form it is the rounding noise of a sum that ought to vanish.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from minissr.autograd.function import Array, Context, Function
+
+ACTIVATIONS = ("relu", "tanh")
+POOLS = ("avg", "max", "none")
+
+
+class Block(Function):
+    """Convolution (stride 1, no padding), batch norm in training, activation, 2x2 pooling."""
+
+    accepts_integers = True  # the first block reads pixels
+
+    @staticmethod
+    def forward(
+        ctx: Context,
+        x: Array,
+        w: Array,
+        bias: Array,
+        gamma: Array,
+        beta: Array,
+        *,
+        eps: float,
+        activation: str,
+        pool: str,
+    ) -> Array:
+        check_block(x, w, activation, pool)
+        settings = (eps, activation, pool)
+        y, mean, var, saved = ctx.kernel("block_forward")(x, w, bias, gamma, beta, *settings)
+        ctx.extra = mean, var
+        ctx.save(x, w, gamma, beta, settings, mean, var, saved)
+        return y
+
+    @staticmethod
+    def backward(ctx: Context, gy: Array) -> tuple[Array | None, ...]:
+        x, w, gamma, beta, settings, mean, var, saved = ctx.saved
+        return ctx.kernel("block_backward")(
+            gy, x, w, gamma, beta, *settings, mean, var, saved, ctx.needs_grad[0]
+        )
+
+
+def check_block(x: Array, w: Array, activation: str, pool: str) -> None:
+    """Refuse, in one sentence, what the kernels can't compute."""
+    if activation not in ACTIVATIONS:
+        raise ValueError(f"activation {activation!r} is none of {', '.join(ACTIVATIONS)}")
+    if pool not in POOLS:
+        raise ValueError(f"pool {pool!r} is none of {', '.join(POOLS)}")
+    if x.ndim != 4 or w.ndim != 4 or x.shape[3] != w.shape[2]:
+        raise ValueError(
+            f"images {x.shape} and weights {w.shape} don't fit; "
+            "expected (N, H, W, C) and (KH, KW, C, CO)"
+        )
+    smallest = 1 if pool == "none" else 2
+    out = x.shape[1] - w.shape[0] + 1, x.shape[2] - w.shape[1] + 1
+    if min(out) < smallest or x.shape[0] == 0:
+        raise ValueError(
+            f"images {x.shape} are too small for weights {w.shape} and pool {pool!r}; "
+            f"the convolution's output must be at least {smallest}x{smallest} and the batch not empty"
+        )
+
+
+def stream_block(
+    x: Any,
+    w: Any,
+    bias: Any,
+    gamma: Any,
+    beta: Any,
+    *,
+    eps: float = 1e-3,
+    activation: str = "relu",
+    pool: str = "avg",
+) -> tuple[Any, Array, Array]:
+    """One block of a stream, normalised by the statistics of this batch.
+
+    Parameters
+    ----------
+    x : Tensor (N, H, W, C)
+        Float, or uint8 pixels (the first block).
+    w : Tensor (KH, KW, C, CO)
+    bias, gamma, beta : Tensor (CO,)
+    eps : float
+        Added to the variance.
+    activation : "relu" | "tanh"
+    pool : "avg" | "max" | "none"
+        2x2 windows, stride 2; an odd last row or column is dropped.
+
+    Returns
+    -------
+    y : Tensor (N, OH, OW, CO)
+    mean, var : ndarray (CO,)
+        Mean and biased variance of the convolution's output, for the moving statistics.
+    """
+    y, (mean, var) = Block.apply_with_extra(
+        x, w, bias, gamma, beta, eps=eps, activation=activation, pool=pool
+    )
+    return y, mean, var
