@@ -1,0 +1,300 @@
+"""The layers SSR-Net and its rivals are built from.
+
+Feature maps are NHWC, convolution weights HWIO, dense weights (in, out). Sizes are given, nothing
+is inferred from the first batch, and the random generator that draws the weights is explicit.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from minissr import ops
+from minissr.autograd.function import Array
+from minissr.autograd.tensor import Tensor
+from minissr.nn.init import Initializer, glorot_uniform
+from minissr.nn.module import Module, Parameter
+
+ACTIVATIONS: dict[str, Callable[[Any], Any]] = {
+    "linear": lambda x: x,
+    "relu": lambda x: ops.relu(x),
+    "leaky_relu": lambda x: ops.leaky_relu(x),
+    "relu6": lambda x: ops.relu6(x),
+    "softplus": lambda x: ops.softplus(x),
+    "softmax": lambda x: ops.softmax(x),
+    "tanh": lambda x: ops.tanh(x),
+}
+POOLS: dict[str, Callable[[Any, int], Any]] = {
+    "avg": lambda x, size: ops.avg_pool(x, size),
+    "max": lambda x, size: ops.max_pool(x, size),
+}
+
+
+def activate(x: Tensor, name: str) -> Tensor:
+    """The activation `name` of `x`, element by element (softmax: over the last axis)."""
+    return choice("activation", name, ACTIVATIONS)(x)
+
+
+def choice(what: str, name: str, table: dict[str, Any]) -> Any:
+    """`table[name]`, or a sentence that lists what there is."""
+    if name not in table:
+        raise ValueError(f"{what} {name!r} is none of {', '.join(table)}")
+    return table[name]
+
+
+class Conv2d(Module):
+    """Convolution: slide a (KH, KW) window over the image and take a weighted sum.
+
+    Parameters
+    ----------
+    channels, filters : int
+        Channels going in and coming out.
+    size : int or (int, int)
+        KH, KW of the window.
+    rng : Generator
+    stride, padding, groups
+        As `ops.conv2d` takes them.
+    bias : bool
+    init : callable (shape, rng) -> array
+
+    Attributes
+    ----------
+    w : Parameter (KH, KW, channels / groups, filters)
+    b : Parameter (filters,) or None
+    """
+
+    def __init__(
+        self,
+        channels: int,
+        filters: int,
+        size: int | tuple[int, int],
+        *,
+        rng: np.random.Generator,
+        stride: int | tuple[int, int] = 1,
+        padding: Any = "valid",
+        groups: int = 1,
+        bias: bool = True,
+        init: Initializer = glorot_uniform,
+    ) -> None:
+        window = (size, size) if isinstance(size, int) else size
+        self.w = Parameter(init((*window, channels // groups, filters), rng))
+        self.b = Parameter(np.zeros(filters, np.float32)) if bias else None
+        self.stride, self.padding, self.groups = stride, padding, groups
+
+    def forward(self, x: Tensor) -> Tensor:
+        """x (N, H, W, channels) -> (N, OH, OW, filters)."""
+        return ops.conv2d(
+            x, self.w, self.b, stride=self.stride, padding=self.padding, groups=self.groups
+        )
+
+    def macs(self, output_shape: Sequence[int]) -> int:
+        """Multiply-adds for one image, given the output's (N, OH, OW, filters)."""
+        return math.prod(output_shape[1:3]) * self.w.size
+
+
+class DepthwiseConv2d(Conv2d):
+    """A convolution of each channel by itself, one window a channel.
+
+    Attributes
+    ----------
+    w : Parameter (KH, KW, 1, channels)
+
+    Notes
+    -----
+    Keras holds the weight as (KH, KW, channels, 1) and takes the fans of that shape, KH KW channels
+    and KH KW; the weights start as they do there.
+    """
+
+    def __init__(
+        self, channels: int, size: int, *, rng: np.random.Generator, **settings: Any
+    ) -> None:
+        init = settings.pop("init", glorot_uniform)
+        super().__init__(
+            channels,
+            channels,
+            size,
+            rng=rng,
+            groups=channels,
+            init=lambda shape, rng: (
+                init((*shape[:2], channels, 1), rng).transpose(0, 1, 3, 2).copy()
+            ),
+            **settings,
+        )
+
+
+class Dense(Module):
+    """A fully connected layer.
+
+    Attributes
+    ----------
+    w : Parameter (features, units)
+    b : Parameter (units,) or None
+    """
+
+    def __init__(
+        self,
+        features: int,
+        units: int,
+        *,
+        rng: np.random.Generator,
+        bias: bool = True,
+        init: Initializer = glorot_uniform,
+    ) -> None:
+        self.w = Parameter(init((features, units), rng))
+        self.b = Parameter(np.zeros(units, np.float32)) if bias else None
+
+    def forward(self, x: Tensor) -> Tensor:
+        """x (N, features) -> (N, units)."""
+        return ops.dense(x, self.w, self.b)
+
+    def macs(self, output_shape: Sequence[int]) -> int:
+        """Multiply-adds for one image."""
+        return self.w.size
+
+
+class BatchNorm(Module):
+    """Batch normalisation over the last axis (Ioffe & Szegedy 2015).
+
+    In training the statistics are the batch's, and the moving ones follow them:
+    moving = momentum moving + (1 - momentum) batch. In evaluation they are the moving ones.
+
+    Parameters
+    ----------
+    channels : int
+    momentum : float
+        How much of the moving statistics is kept at each step. (PyTorch calls 1 - this momentum.)
+    eps : float
+        Added to the variance.
+    unbiased : bool
+        Follow the variance times n / (n - 1), n values a channel, as PyTorch and the Keras of 2018
+        do; otherwise the biased one, as today's Keras does. Training itself is the same.
+
+    Attributes
+    ----------
+    gamma, beta : Parameter (channels,)
+    moving_mean, moving_variance : buffer (channels,)
+    """
+
+    moving_mean: Array
+    moving_variance: Array
+
+    def __init__(
+        self, channels: int, momentum: float = 0.99, eps: float = 1e-3, unbiased: bool = False
+    ) -> None:
+        self.gamma = Parameter(np.ones(channels, np.float32))
+        self.beta = Parameter(np.zeros(channels, np.float32))
+        self.add_buffer("moving_mean", np.zeros(channels, np.float32))
+        self.add_buffer("moving_variance", np.ones(channels, np.float32))
+        self.momentum, self.eps, self.unbiased = momentum, eps, unbiased
+
+    def forward(self, x: Tensor) -> Tensor:
+        """x (..., channels) -> the same shape."""
+        if not self.training:
+            moving = self.moving_mean, self.moving_variance
+            return ops.batch_norm(x, self.gamma, self.beta, *moving, eps=self.eps)[0]
+        check_batch(x)
+        y, mean, variance = ops.batch_norm(x, self.gamma, self.beta, eps=self.eps)
+        self.follow(mean, variance, x.size // x.shape[-1])
+        return y
+
+    def follow(self, mean: Array, variance: Array, count: int) -> None:
+        """Let the moving statistics follow those of a batch with `count` values a channel."""
+        if self.unbiased:
+            variance = variance * (count / (count - 1))
+        for moving, batch in ((self.moving_mean, mean), (self.moving_variance, variance)):
+            moving += (1 - self.momentum) * (batch - moving)
+
+
+def check_batch(x: Tensor) -> None:
+    """Refuse to train batch norm on a single image: it would only learn that image's contrast."""
+    if x.shape[0] < 2:
+        raise ValueError(
+            f"batch norm can't train on a batch of {x.shape[0]}; "
+            "use a batch size of 2 or more, or model.eval()"
+        )
+
+
+class Dropout(Module):
+    """In training, zero each number with probability `rate` and divide the rest by 1 - rate."""
+
+    def __init__(self, rate: float) -> None:
+        if not 0 <= rate < 1:
+            raise ValueError(f"dropout {rate}; expected 0 <= rate < 1")
+        self.rate = rate
+
+    def forward(self, x: Tensor, rng: np.random.Generator | None = None) -> Tensor:
+        """x of any shape; `rng` draws the mask and is required in training unless rate is 0."""
+        if not self.training or self.rate == 0:
+            return x
+        if rng is None:
+            raise ValueError("dropout in training needs rng=Generator; or call model.eval()")
+        return ops.dropout(x, self.rate, rng)
+
+
+class StreamBlock(Module):
+    """One block of a stream: convolution, batch norm, activation, pooling (Yang et al. 2018, 3.4).
+
+    Parameters
+    ----------
+    channels, filters : int
+    activation : "relu" | "tanh" | ...
+    pool : "avg" | "max" | "none"
+        2x2 windows, stride 2; an odd last row or column is dropped.
+    rng : Generator
+    size : int
+        Of the convolution's window; stride 1, no padding.
+    momentum : float
+        Of the batch norm.
+    fused : bool
+        Train with the one op `ops.stream_block` instead of four; the results agree to rounding.
+        Evaluation uses the four.
+    """
+
+    def __init__(
+        self,
+        channels: int,
+        filters: int,
+        activation: str,
+        pool: str,
+        *,
+        rng: np.random.Generator,
+        size: int = 3,
+        momentum: float = 0.99,
+        fused: bool = True,
+    ) -> None:
+        choice("activation", activation, ACTIVATIONS)
+        choice("pool", pool, {**POOLS, "none": None})
+        self.conv = Conv2d(channels, filters, size, rng=rng)
+        self.norm = BatchNorm(filters, momentum)
+        self.activation, self.pool = activation, pool
+        self.fused = fused and activation in ("relu", "tanh")
+
+    def forward(self, x: Tensor) -> Tensor:
+        """x (N, H, W, channels), float or uint8 -> (N, OH, OW, filters)."""
+        if self.training and self.may_fuse:
+            return self.fused_forward(x)
+        if x.dtype.kind != "f":
+            x = x.astype(self.conv.w.dtype)
+        x = activate(self.norm(self.conv(x)), self.activation)
+        return x if self.pool == "none" else POOLS[self.pool](x, 2)
+
+    def fused_forward(self, x: Tensor) -> Tensor:
+        """The same in training as one op."""
+        check_batch(x)
+        conv, norm = self.conv, self.norm
+        y, mean, variance = ops.stream_block(
+            x,
+            conv.w,
+            conv.b,
+            norm.gamma,
+            norm.beta,
+            eps=norm.eps,
+            activation=self.activation,
+            pool=self.pool,
+        )
+        kh, kw = conv.w.shape[:2]
+        norm.follow(mean, variance, x.shape[0] * (x.shape[1] - kh + 1) * (x.shape[2] - kw + 1))
+        return y
