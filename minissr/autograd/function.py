@@ -255,7 +255,9 @@ class Function:
             raise TypeError(f"{cls.__name__} works on floats, got {wrong}; use .astype('float32')")
         dtype = next(iter(floats), np.dtype(np.float32))
         return [
-            x if x is None or hasattr(x, "from_op") else tensor_class(cls._constant(x, dtype))
+            x
+            if x is None or hasattr(x, "from_op")
+            else tensor_class.from_op(cls._constant(x, dtype), None, 0)
             for x in inputs
         ]
 
