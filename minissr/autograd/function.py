@@ -70,7 +70,7 @@ class Context:
         Arrays the op hands out beside its differentiable outputs; see `apply_with_extra`.
     """
 
-    __slots__ = ("_saved", "backend", "extra", "needs_grad", "op", "xp")
+    __slots__ = ("backend", "extra", "needs_grad", "op", "saved", "xp")
 
     def __init__(self, op: str, backend: str, xp: Any, needs_grad: tuple[bool, ...]) -> None:
         self.op = op
@@ -78,24 +78,11 @@ class Context:
         self.xp = xp
         self.needs_grad = needs_grad
         self.extra: Any = None
-        self._saved: tuple[Any, ...] | None = ()
+        self.saved: tuple[Any, ...] = ()
 
     def save(self, *values: Any) -> None:
         """Keep exactly what backward reads, and nothing else."""
-        self._saved = values
-
-    @property
-    def saved(self) -> tuple[Any, ...]:
-        if self._saved is None:
-            raise RuntimeError(
-                f"the graph through {self.op} was already freed by backward(); "
-                "pass retain_graph=True to the first call to go through it twice"
-            )
-        return self._saved
-
-    def release(self) -> None:
-        """Let go of the saved arrays; the graph can't be walked again through here."""
-        self._saved = None
+        self.saved = values
 
     def kernel(self, name: str) -> Callable[..., Any]:
         """The kernel `name` on this op's backend; array arguments are made C-contiguous."""
@@ -142,6 +129,11 @@ class Node:
     def input_grads(self, output_grads: list[Array | None]) -> tuple[Array | None, ...]:
         """Run the backward and check what it returns; one array or None for each input."""
         op = self.function.__name__
+        if not self.inputs:
+            raise RuntimeError(
+                f"the graph through {op} was already freed by backward(); "
+                "pass retain_graph=True to the first call to go through it twice"
+            )
         start = time.perf_counter()
         grads = self.function.backward(self.context, *output_grads)
         stop = time.perf_counter()
@@ -169,7 +161,8 @@ class Node:
     def release(self) -> None:
         """Forget inputs and saved arrays, so their memory is freed while backward goes on."""
         self.inputs = ()
-        self.context.release()
+        self.context.saved = ()
+        self.context.extra = None
 
 
 class Function:
@@ -196,8 +189,8 @@ class Function:
     def apply(cls, *inputs: Any, **settings: Any) -> Any:
         """Run the op on tensors: a Tensor, or a tuple of them where forward returns a tuple.
 
-        Numbers and arrays among the inputs become constant tensors; a number takes the dtype of
-        the tensors beside it.
+        Numbers and arrays among the inputs become constant tensors; a number, Python's or
+        NumPy's, takes the dtype of the tensors beside it.
 
         Raises
         ------
@@ -245,7 +238,7 @@ class Function:
         tensor_class = next((type(x) for x in inputs if hasattr(x, "from_op")), None)
         if tensor_class is None:
             raise TypeError(f"{cls.__name__} needs at least one Tensor; wrap an array: Tensor(x)")
-        given = [x for x in inputs if hasattr(x, "dtype")]
+        given = [x for x in inputs if hasattr(x, "dtype") and not isinstance(x, np.generic)]
         floats = {x.dtype for x in given if x.dtype.kind == "f"}
         if len(floats) > 1:
             names = " and ".join(sorted(map(str, floats)))
@@ -263,4 +256,5 @@ class Function:
 
     @staticmethod
     def _constant(value: Any, dtype: np.dtype) -> Array:
-        return value if hasattr(value, "dtype") else np.asarray(value, dtype=dtype)
+        is_array = hasattr(value, "dtype") and not isinstance(value, np.generic)
+        return value if is_array else np.asarray(value, dtype=dtype)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import heapq
 import importlib
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -151,35 +152,7 @@ class Tensor:
         """
         if not self.requires_grad:
             raise RuntimeError("this tensor does not depend on anything that requires a gradient")
-        grad = self._starting_grad(grad)
-
-        # Gradients of the outputs of the nodes still to be visited. A node leaves the heap only
-        # when every younger node has, that is when all of its outputs' gradients are complete.
-        pending: dict[Node, list[Array | None]] = {}
-        heap: list[Node] = []
-
-        def deliver(tensor: Tensor, piece: Array) -> None:
-            node = tensor.creator
-            if node is None or tensor._keep_grad:
-                tensor._accumulate(piece)
-            if node is None:
-                return
-            if node not in pending:
-                pending[node] = [None] * len(node.outputs)
-                heapq.heappush(heap, node)
-            pending[node][tensor.output] = add(pending[node][tensor.output], piece)
-
-        deliver(self, grad)
-        while heap:
-            node = heapq.heappop(heap)
-            input_grads = node.input_grads(pending.pop(node))
-            for tensor, needed, piece in zip(
-                node.inputs, node.context.needs_grad, input_grads, strict=True
-            ):
-                if needed:
-                    deliver(tensor, piece)
-            if not retain_graph:
-                node.release()
+        walk_back([(self, self._starting_grad(grad))], retain_graph)
 
     def _starting_grad(self, grad: Array | None) -> Array:
         xp = array_module(self.data)
@@ -196,7 +169,9 @@ class Tensor:
         return grad
 
     def _accumulate(self, piece: Array) -> None:
-        self.grad = add(self.grad, piece)
+        # A copy the first time: an op may hand one array to two inputs, and `grad` is the user's
+        # to change in place (to clip it, say).
+        self.grad = piece.copy() if self.grad is None else self.grad + piece
 
     # ---- arithmetic ---------------------------------------------------------------------------
 
@@ -267,6 +242,43 @@ class Tensor:
         return basic.Cast.apply(self, dtype=np.dtype(dtype))
 
 
-def add(sofar: Array | None, piece: Array) -> Array:
-    """The sum of two gradients. Never in place: an op may hand one array to two inputs."""
-    return piece if sofar is None else sofar + piece
+def walk_back(roots: Sequence[tuple[Tensor, Array]], retain_graph: bool = False) -> None:
+    """Add to the `grad` of every leaf its part in sum over roots of (gradient . tensor).
+
+    Parameters
+    ----------
+    roots : sequence of (Tensor, ndarray)
+        The tensors to start from, each with its gradient, of its shape and dtype.
+    retain_graph : bool
+        Keep the graph's memory for a second walk; otherwise it is freed on the way.
+    """
+    # Gradients of the outputs of the nodes still to be visited. A node leaves the heap only when
+    # every younger node has, that is when all of its outputs' gradients are complete.
+    pending: dict[Node, list[Array | None]] = {}
+    heap: list[Node] = []
+
+    def deliver(tensor: Tensor, piece: Array) -> None:
+        node = tensor.creator
+        if node is None or tensor._keep_grad:
+            tensor._accumulate(piece)
+        if node is None:
+            return
+        if node not in pending:
+            pending[node] = [None] * len(node.outputs)
+            heapq.heappush(heap, node)
+        sofar = pending[node][tensor.output]
+        # Never in place: the piece may be another input's gradient too.
+        pending[node][tensor.output] = piece if sofar is None else sofar + piece
+
+    for tensor, grad in roots:
+        deliver(tensor, grad)
+    while heap:
+        node = heapq.heappop(heap)
+        input_grads = node.input_grads(pending.pop(node))
+        for tensor, needed, piece in zip(
+            node.inputs, node.context.needs_grad, input_grads, strict=True
+        ):
+            if needed:
+                deliver(tensor, piece)
+        if not retain_graph:
+            node.release()
