@@ -1,0 +1,202 @@
+"""How features become an age: fusion blocks, prediction blocks and the stagewise head.
+
+A stage of SSR-Net looks at one feature map of each stream. Its fusion block (Yang et al. 2018,
+Fig. 1b) makes both compact, and answers with p and eta, one number a bin, and delta, one a stage;
+the answers of all stages become an age by soft stagewise regression (Eq. 7).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from minissr import ops
+from minissr.autograd.tensor import Tensor
+from minissr.nn.layers import POOLS, Conv2d, Dense, Dropout, activate
+from minissr.nn.module import Module
+
+
+class StageAnswer(NamedTuple):
+    """What one stage says about N images.
+
+    Attributes
+    ----------
+    p : Tensor (N, S)
+        How much each of the S bins counts.
+    eta : Tensor (N, S)
+        The shift of each bin, in bins.
+    delta : Tensor (N, 1)
+        The stretch of the stage's number of bins.
+    hidden : dict of str to Tensor (N, units)
+        The outputs of the prediction block's layers, to see which units are dead.
+    """
+
+    p: Tensor
+    eta: Tensor
+    delta: Tensor
+    hidden: dict[str, Tensor]
+
+
+class PredictionBlock(Module):
+    """From both streams' compact features to p and eta of one stage.
+
+    A dense layer a stream, the product of the two, a shared layer (`mix`), then one layer for p
+    and one for eta.
+
+    Parameters
+    ----------
+    features_s, features_x : int
+        Numbers going in; see FusionBlock.
+    bins : int
+        S; the streams' layers have S units each, `mix` has 2 S.
+    activation_s, activation_x, activation_mix : str
+        Of the three hidden layers; `activation_mix="none"` leaves `mix` out.
+    activation_p : "relu" | "softmax" | ...
+    rng : Generator
+
+    Deviations: `mix` is in the authors' code, not in the paper's text or figure.
+    """
+
+    def __init__(
+        self,
+        features_s: int,
+        features_x: int,
+        bins: int,
+        *,
+        activation_s: str,
+        activation_x: str,
+        activation_mix: str,
+        activation_p: str,
+        rng: np.random.Generator,
+    ) -> None:
+        self.s = Dense(features_s, bins, rng=rng)
+        self.x = Dense(features_x, bins, rng=rng)
+        self.mix = None if activation_mix == "none" else Dense(bins, 2 * bins, rng=rng)
+        mixed = bins if self.mix is None else 2 * bins
+        self.p = Dense(mixed, bins, rng=rng)
+        self.eta = Dense(mixed, bins, rng=rng)
+        self.activation_s, self.activation_x = activation_s, activation_x
+        self.activation_mix, self.activation_p = activation_mix, activation_p
+
+    def forward(self, s: Tensor, x: Tensor) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
+        """s (N, features_s), x (N, features_x) -> p (N, S), eta (N, S), hidden layers by name."""
+        hidden = {
+            "s": activate(self.s(s), self.activation_s),
+            "x": activate(self.x(x), self.activation_x),
+        }
+        mixed = hidden["s"] * hidden["x"]  # (N, S)
+        if self.mix is not None:
+            mixed = hidden["mix"] = activate(self.mix(mixed), self.activation_mix)  # (N, 2 S)
+        return activate(self.p(mixed), self.activation_p), ops.tanh(self.eta(mixed)), hidden
+
+
+class FusionBlock(Module):
+    """One stage: compact both streams' maps, then delta and the prediction block.
+
+    Parameters
+    ----------
+    size : int
+        Height and width of both maps.
+    channels_s, channels_x : int
+    compact : int
+        Channels of the 1x1 convolutions.
+    pool : int
+        Window and stride of the pooling after them (s: maximum, x: average); 1 is none. Rows and
+        columns that don't fill a window are dropped.
+    bins : int
+        S of this stage.
+    dropout : float
+        Rate before the prediction block. delta is taken before it, as in the authors' code.
+    activations : see PredictionBlock
+    rng : Generator
+    """
+
+    def __init__(
+        self,
+        size: int,
+        channels_s: int,
+        channels_x: int,
+        *,
+        compact: int,
+        pool: int,
+        bins: int,
+        dropout: float,
+        rng: np.random.Generator,
+        **activations: str,
+    ) -> None:
+        features = (size // pool) ** 2 * compact
+        if features == 0:
+            raise ValueError(
+                f"a {size}x{size} feature map is too small for its {pool}x{pool} pooling; "
+                "use larger images"
+            )
+        self.conv_s = Conv2d(channels_s, compact, 1, rng=rng)
+        self.conv_x = Conv2d(channels_x, compact, 1, rng=rng)
+        self.pool = pool
+        self.delta = Dense(features, 1, rng=rng)
+        self.dropout = Dropout(dropout)
+        self.prediction = PredictionBlock(features, features, bins, rng=rng, **activations)
+
+    def forward(self, s: Tensor, x: Tensor, rng: np.random.Generator | None = None) -> StageAnswer:
+        """s (N, H, W, channels_s), x (N, H, W, channels_x) -> the stage's answer."""
+        s, x = ops.relu(self.conv_s(s)), ops.relu(self.conv_x(x))  # (N, H, W, compact)
+        if self.pool > 1:
+            s, x = POOLS["max"](s, self.pool), POOLS["avg"](x, self.pool)
+        s, x = ops.flatten(s), ops.flatten(x)  # (N, features)
+        delta = ops.tanh(self.delta(s * x))  # (N, 1)
+        p, eta, hidden = self.prediction(self.dropout(s, rng), self.dropout(x, rng))
+        return StageAnswer(p, eta, delta, hidden)
+
+
+def join_answers(answers: Sequence[StageAnswer]) -> tuple[Tensor, Tensor, Tensor]:
+    """All stages side by side: p and eta (N, s_1 + ... + s_K), delta (N, K)."""
+    return (
+        ops.concat([answer.p for answer in answers], axis=1),
+        ops.concat([answer.eta for answer in answers], axis=1),
+        ops.concat([answer.delta for answer in answers], axis=1),
+    )
+
+
+def slipped_regression(
+    answers: Sequence[StageAnswer],
+    *,
+    min_age: float,
+    max_age: float,
+    c_delta: float,
+    c_eta: float,
+    floor: float,
+) -> Tensor:
+    """The stagewise formula as the first released weights were trained with it: (N, N) "ages".
+
+    The authors' code of before May 2018 divided numerators of shape (N,) by denominators of shape
+    (N, 1), and broadcasting made of that every pair of images r, c:
+
+        age[r, c] = min_age + sum_k w_k(r) q_k(c)
+
+    with w_k the width and q_k the bin index of `soft_stagewise_regression`. The diagonal holds the
+    ages that were meant. Scored against the age of r, the index of image c has to suit all images
+    of the batch, so the best it can be is a constant. For study only: composed of plain ops.
+
+    Parameters
+    ----------
+    answers : sequence of StageAnswer
+    min_age, max_age, c_delta, c_eta, floor
+        As in `ops.soft_stagewise_regression`.
+
+    Returns
+    -------
+    Tensor (N, N)
+        Years.
+    """
+    limit = floor if floor > 0 else None
+    width: Any = max_age - min_age
+    ages: Any = min_age
+    for p, eta, delta, _ in answers:
+        i = np.arange(p.shape[1], dtype=p.dtype)
+        stretch = (delta * c_delta + 1.0).clip(limit, None)
+        width = width / (stretch * float(p.shape[1]))  # (N, 1), of the rows
+        index = (p * (eta * c_eta + i)).sum(axis=1).reshape(1, -1)  # (1, N), of the columns
+        ages = ages + width * index  # (N, N)
+    return ages

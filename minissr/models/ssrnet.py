@@ -1,0 +1,347 @@
+"""SSR-Net (Yang et al. 2018): two small streams, a few stages, an age.
+
+    images -- stream s: 4 x [conv 3x3, batch norm, tanh, max pool]  -- maps of levels 1 to 4
+           '- stream x: 4 x [conv 3x3, batch norm, relu, avg pool]  -- maps of levels 1 to 4
+
+    stage 1 looks at level 4, the deepest; the finer a stage, the shallower the level it looks at.
+
+Levels of 64x64 images are 31, 14, 6 and 4 pixels wide. Three stages leave out level 3, as the
+authors do; two leave out level 1 too, and one stage looks at level 4 alone.
+
+Deviations
+----------
+`released` is the authors' graph at its last commit: no pooling after block 4; fusion pools of 1, 4
+and 8 pixels, so that rows and columns 12 and 13 of level 2, 24 to 30 of level 1 are never seen; a
+shared layer in the prediction block; dropout 0.2 before it. It loads their weights. One thing is
+added: the floor of the stagewise formula (0 switches it off).
+
+`paper` follows the text and Figure 1 where they differ: block 4 ends in a pool; every fusion block
+pools 2x2 ("the size of pooling is fixed at 2x2 for all stages"); p and eta come from the product of
+the prediction blocks directly; no dropout, which the text doesn't mention. Where neither text nor
+figure decides, it is as released: which level feeds which stage, 10 compact channels, ReLU after
+the 1x1 convolutions, as many units in a prediction block as the stage has bins, V = 101.
+
+`minissr`, the default, is ours; see `VARIANTS`.
+
+The authors' names of the weights, k = 1, 2, 3 counting stages and i = 1 .. 4 blocks:
+
+    streams.x.{i-1}.conv, .norm         conv2d_{i}, batch_normalization_{i}
+    streams.s.{i-1}.conv, .norm         conv2d_{i+4}, batch_normalization_{i+4}
+    stages.{k-1}.conv_s, .conv_x       conv2d_{2k+7}, conv2d_{2k+8}
+    stages.{k-1}.delta                 delta_s{k}
+    stages.{k-1}.prediction.s, .x, .mix    dense_{3k-2}, dense_{3k-1}, dense_{3k}
+    stages.{k-1}.prediction.p, .eta    pred_age_stage{k}, local_delta_stage{k}
+
+with w for `kernel:0` and b for `bias:0`; arrays need no transposing.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from minissr import ops
+from minissr.autograd.function import Array, no_grad
+from minissr.autograd.tensor import Tensor
+from minissr.models.heads import FusionBlock, StageAnswer, join_answers, slipped_regression
+from minissr.models.streams import BLOCKS, TwoStreams
+from minissr.nn.layers import ACTIVATIONS, choice
+from minissr.nn.module import Module, composed
+from minissr.ops.stagewise import SoftStagewiseRegression
+from minissr.ops.stagewise import check_settings as check_formula
+
+# Which levels are looked at, coarsest stage first, by the number of stages.
+LEVELS = {1: (4,), 2: (4, 2), 3: (4, 2, 1), 4: (4, 3, 2, 1)}
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Everything that makes one SSR-Net differ from another; plain JSON values.
+
+    Attributes
+    ----------
+    stages : tuple of int
+        Number of bins of each stage, coarse to fine.
+    min_age, max_age : float
+        The range of ages that is divided, in years.
+    lambda_d, lambda_local : float
+        How much of delta and eta is used, 0 to 1.
+    floor : float
+        Smallest stretch of a stage; 0 is none. See `ops.soft_stagewise_regression`.
+    dropout : float
+    momentum : float
+        Of the batch norms' moving statistics.
+    slip : bool
+        Train with the broadcasting slip of the first released weights (for study).
+    activation_p, activation_s, activation_x, activation_mix : str
+        Of the prediction blocks; see PredictionBlock.
+    pool_last : bool
+        Whether block 4 of the streams pools.
+    fusion_pool : "fit" | "2x2"
+        "fit" pools level l by 2^(4 - l), so that all stages see about 3x3 pixels.
+    image_size : int
+        Height and width of the images.
+    filters_s, filters_x, compact : int
+        Channels of the streams and of the fusion blocks.
+    """
+
+    stages: tuple[int, ...] = (3, 3, 3)
+    min_age: float = 0.0
+    max_age: float = 101.0
+    lambda_d: float = 1.0
+    lambda_local: float = 1.0
+    floor: float = 1e-3
+    dropout: float = 0.2
+    momentum: float = 0.99
+    slip: bool = False
+    activation_p: str = "relu"
+    activation_s: str = "relu"
+    activation_x: str = "relu"
+    activation_mix: str = "relu"
+    pool_last: bool = False
+    fusion_pool: str = "fit"
+    image_size: int = 64
+    filters_s: int = 16
+    filters_x: int = 32
+    compact: int = 10
+
+
+VARIANTS = {
+    "minissr": Settings(
+        lambda_d=0.9,
+        activation_p="softmax",
+        activation_s="tanh",
+        activation_x="leaky_relu",
+        activation_mix="leaky_relu",
+    ),
+    "paper": Settings(dropout=0.0, activation_mix="none", pool_last=True, fusion_pool="2x2"),
+    "released": Settings(),
+}
+
+
+def resolve(variant: str, changes: dict[str, Any]) -> Settings:
+    """The settings of a variant with some changed; one sentence for any that can't be."""
+    base = choice("variant", variant, VARIANTS)
+    names = [field.name for field in dataclasses.fields(Settings)]
+    for name in changes:
+        if name not in names:
+            raise ValueError(f"ssrnet has no setting {name!r}; there are {', '.join(names)}")
+    settings = dataclasses.replace(base, **changes)
+    check_settings(settings)
+    return dataclasses.replace(settings, stages=tuple(settings.stages))
+
+
+def check_settings(settings: Settings) -> None:
+    """Refuse values no network can be built from; the ops check ages, lambdas and floor."""
+    stages = settings.stages
+    whole = isinstance(stages, list | tuple) and all(isinstance(s, int) and s > 0 for s in stages)
+    if not whole or len(stages) not in LEVELS:
+        raise ValueError(
+            f"stages {stages}; expected 1 to {max(LEVELS)} whole numbers of bins above 0, as in "
+            "3,3,3 (a stage for each level of features)"
+        )
+    for name in ("image_size", "filters_s", "filters_x", "compact"):
+        value = getattr(settings, name)
+        if not isinstance(value, int) or value < 1:
+            raise ValueError(f"{name} {value!r}; expected a whole number above 0")
+    for name in ("activation_p", "activation_s", "activation_x"):
+        choice(name, getattr(settings, name), ACTIVATIONS)
+    choice("activation_mix", settings.activation_mix, {**ACTIVATIONS, "none": None})
+    choice("fusion_pool", settings.fusion_pool, {"fit": None, "2x2": None})
+    check_formula(
+        settings.min_age,
+        settings.max_age,
+        settings.lambda_d,
+        settings.lambda_local,
+        settings.floor,
+    )
+
+
+class SSRNet(Module):
+    """Age from a face by soft stagewise regression.
+
+    Parameters
+    ----------
+    variant : "minissr" | "paper" | "released"
+        Where the settings start from; see the module's text.
+    rng : Generator, optional
+        Draws the initial weights; by default with seed 0.
+    **changes
+        Any of `Settings`.
+
+    Raises
+    ------
+    ValueError
+        If a setting is unknown or makes no sense, in one sentence.
+
+    Examples
+    --------
+    >>> SSRNet(variant="released").parameter_count()
+    40915
+    """
+
+    def __init__(
+        self, variant: str = "minissr", *, rng: np.random.Generator | None = None, **changes: Any
+    ) -> None:
+        self.variant = variant
+        self.settings = resolve(variant, changes)
+        rng = np.random.default_rng(0) if rng is None else rng
+        self.streams = TwoStreams(
+            self.settings.image_size,
+            filters_s=self.settings.filters_s,
+            filters_x=self.settings.filters_x,
+            pool_last=self.settings.pool_last,
+            momentum=self.settings.momentum,
+            rng=rng,
+        )
+        self.levels = LEVELS[len(self.settings.stages)]
+        self.stages = [
+            self.build_stage(bins, level, rng)
+            for bins, level in zip(self.settings.stages, self.levels, strict=True)
+        ]
+
+    def build_stage(self, bins: int, level: int, rng: np.random.Generator) -> FusionBlock:
+        """The fusion block for `bins` bins that looks at `level`."""
+        chosen = self.settings
+        return FusionBlock(
+            self.streams.sizes[level - 1],
+            chosen.filters_s,
+            chosen.filters_x,
+            compact=chosen.compact,
+            pool=2 if chosen.fusion_pool == "2x2" else 2 ** (BLOCKS - level),
+            bins=bins,
+            dropout=chosen.dropout,
+            activation_p=chosen.activation_p,
+            activation_s=chosen.activation_s,
+            activation_x=chosen.activation_x,
+            activation_mix=chosen.activation_mix,
+            rng=rng,
+        )
+
+    def config(self) -> dict[str, Any]:
+        """Plain values from which `registry.build(**config)` makes this network again."""
+        settings = dataclasses.asdict(self.settings)
+        return {
+            "name": "ssrnet",
+            "variant": self.variant,
+            **settings,
+            "stages": list(self.settings.stages),
+        }
+
+    # ---- computing ----------------------------------------------------------------------------
+
+    def forward(self, images: Any, rng: np.random.Generator | None = None) -> Tensor:
+        """Ages in years, (N,), not clamped.
+
+        Parameters
+        ----------
+        images : Tensor or ndarray (N, H, W, 3)
+            Pixels as the checkpoint's preprocessing says; uint8 or float.
+        rng : Generator
+            Draws the dropout masks; required in training where the rate isn't 0.
+        """
+        return self.regress(self.answers(images, rng))
+
+    def answers(self, images: Any, rng: np.random.Generator | None = None) -> list[StageAnswer]:
+        """What each stage says about the images, coarsest first."""
+        maps = self.streams(as_images(images, self.settings.image_size, self.dtype))
+        return [
+            stage(*maps[level - 1], rng)
+            for stage, level in zip(self.stages, self.levels, strict=True)
+        ]
+
+    def regress(self, answers: list[StageAnswer]) -> Tensor:
+        """The stages' answers as ages in years, (N,)."""
+        return ops.soft_stagewise_regression(
+            *join_answers(answers), stages=self.settings.stages, **self.formula()
+        )
+
+    def formula(self) -> dict[str, float]:
+        """The constants of the stagewise formula, as the op calls them."""
+        chosen = self.settings
+        return {
+            "min_age": chosen.min_age,
+            "max_age": chosen.max_age,
+            "c_delta": chosen.lambda_d,
+            "c_eta": chosen.lambda_local,
+            "floor": chosen.floor,
+        }
+
+    def loss(
+        self, images: Any, ages: Any, rng: np.random.Generator | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """The mean absolute error to train on (Yang et al. 2018, Eq. 1), and the ages (N,).
+
+        With the setting `slip`, row r of the (N, N) ages of `slipped_regression` is scored
+        against the age of r, as in the first released weights' training.
+        """
+        answers = self.answers(images, rng)
+        predicted = self.regress(answers)
+        if not self.settings.slip:
+            return ops.mae(predicted, ages), predicted
+        every = slipped_regression(answers, **self.formula())
+        return ops.mae(every, np.broadcast_to(np.asarray(ages)[:, None], every.shape)), predicted
+
+    def explain(self, images: Any) -> dict[str, Any]:
+        """How each stage contributes to the ages, in evaluation mode.
+
+        Parameters
+        ----------
+        images : ndarray (N, H, W, 3)
+
+        Returns
+        -------
+        dict
+            `age` (N,) in years, and `stages`, a list with a dict of arrays for each:
+            `p`, `eta` (N, S); `delta` (N,); `width` (N,) of a bin, years; `index` (N,), the
+            expected bin; `contribution` (N,) = width times index, years, which with `min_age` add
+            up to the age; `edges` (N, S, 2), where each shifted bin starts and ends on the axis of
+            ages, years, counted from the sum of the coarser stages; `hidden`, the prediction
+            block's layers by name, (N, units).
+        """
+        training = self.training
+        self.eval()
+        try:
+            with no_grad(), composed():
+                answers = self.answers(images)
+                age, (width, index) = SoftStagewiseRegression.apply_with_extra(
+                    *join_answers(answers), stages=self.settings.stages, **self.formula()
+                )
+        finally:
+            self.train(training)
+        stages = []
+        start = np.full(age.shape, self.settings.min_age, self.dtype)  # (N,) years
+        for k, answer in enumerate(answers):
+            stage = self.explain_stage(answer, start, width[:, k], index[:, k])
+            start = start + stage["contribution"]
+            stages.append(stage)
+        return {"age": age.numpy(), "stages": stages}
+
+    def explain_stage(
+        self, answer: StageAnswer, start: Array, width: Array, index: Array
+    ) -> dict[str, Any]:
+        """One stage of `explain`; `start` (N,) is the sum of the coarser stages, in years."""
+        p, eta = answer.p.numpy(), answer.eta.numpy()
+        shifted = np.arange(p.shape[1]) + self.settings.lambda_local * eta  # (N, S)
+        lower = start[:, None] + shifted * width[:, None]  # (N, S) years
+        return {
+            "p": p,
+            "eta": eta,
+            "delta": answer.delta.numpy()[:, 0],
+            "width": width,
+            "index": index,
+            "contribution": width * index,
+            "edges": np.stack([lower, lower + width[:, None]], axis=2),
+            "hidden": {name: layer.numpy() for name, layer in answer.hidden.items()},
+        }
+
+
+def as_images(images: Any, size: int, dtype: np.dtype) -> Tensor:
+    """The images as a Tensor, uint8 or of the network's dtype; one sentence if they don't fit."""
+    tensor = images if isinstance(images, Tensor) else Tensor(images)
+    if tensor.ndim != 4 or tensor.shape[1:] != (size, size, 3):
+        raise ValueError(f"images of shape {tensor.shape}; expected (N, {size}, {size}, 3)")
+    return tensor if tensor.dtype in (np.uint8, dtype) else tensor.astype(dtype)

@@ -1,0 +1,80 @@
+"""The backbone of SSR-Net: two stacks of small blocks that see the image differently.
+
+Levels of 64x64 images are 31, 14, 6 and 4 pixels wide, or 2 where the last block pools: a 3x3
+convolution takes off a pixel all around, a 2x2 pooling halves and drops an odd row and column.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from minissr.autograd.tensor import Tensor
+from minissr.nn.layers import StreamBlock
+from minissr.nn.module import Module
+
+BLOCKS = 4
+
+
+class TwoStreams(Module):
+    """Two streams of four blocks (Yang et al. 2018, 3.4): different activations and poolings.
+
+    Parameters
+    ----------
+    image_size : int
+        Height and width of the images, in pixels.
+    filters_s, filters_x : int
+        Channels of the two streams.
+    pool_last : bool
+        Whether block 4 pools.
+    momentum : float
+        Of the batch norms' moving statistics.
+    rng : Generator
+
+    Attributes
+    ----------
+    s, x : list of StreamBlock
+        tanh and maximum pooling; ReLU and average pooling.
+    sizes : list of int
+        Height and width of the maps of levels 1 to 4.
+    """
+
+    def __init__(
+        self,
+        image_size: int = 64,
+        *,
+        filters_s: int = 16,
+        filters_x: int = 32,
+        pool_last: bool = False,
+        momentum: float = 0.99,
+        rng: np.random.Generator,
+    ) -> None:
+        self.s: list[StreamBlock] = []
+        self.x: list[StreamBlock] = []
+        self.sizes: list[int] = []
+        channels_s = channels_x = 3
+        size = image_size
+        for level in range(1, BLOCKS + 1):
+            pools = level < BLOCKS or pool_last
+            size = (size - 2) // 2 if pools else size - 2
+            if size < 1:
+                raise ValueError(
+                    f"image_size {image_size} is too small for {BLOCKS} blocks; "
+                    f"expected {46 if pool_last else 38} or more, as 64"
+                )
+            self.sizes.append(size)
+            shared: dict[str, Any] = {"rng": rng, "momentum": momentum}
+            pool_s, pool_x = ("max", "avg") if pools else ("none", "none")
+            self.s.append(StreamBlock(channels_s, filters_s, "tanh", pool_s, **shared))
+            self.x.append(StreamBlock(channels_x, filters_x, "relu", pool_x, **shared))
+            channels_s, channels_x = filters_s, filters_x
+
+    def forward(self, images: Tensor) -> list[tuple[Tensor, Tensor]]:
+        """images (N, H, W, 3) -> the maps (s, x) of levels 1 to 4, each (N, size, size, C)."""
+        maps = []
+        s = x = images
+        for block_s, block_x in zip(self.s, self.x, strict=True):
+            s, x = block_s(s), block_x(x)
+            maps.append((s, x))
+        return maps
