@@ -15,7 +15,7 @@ import numpy as np
 
 from minissr.autograd.function import Array, Node
 from minissr.kernels.backend import array_module, resolve
-from minissr.ops import basic
+from minissr.ops import arrange, basic, linear
 
 
 class Tensor:
@@ -206,13 +206,13 @@ class Tensor:
         return basic.Negate.apply(self)
 
     def __matmul__(self, other: Any) -> Tensor:
-        return basic.MatMul.apply(self, other)
+        return linear.MatMul.apply(self, other)
 
     def __rmatmul__(self, other: Any) -> Tensor:
-        return basic.MatMul.apply(other, self)
+        return linear.MatMul.apply(other, self)
 
     def __getitem__(self, key: Any) -> Tensor:
-        return basic.Index.apply(self, key=key)
+        return arrange.Index.apply(self, key=key)
 
     def abs(self) -> Tensor:
         return basic.Absolute.apply(self)
@@ -226,20 +226,20 @@ class Tensor:
     def clip(self, low: float | None, high: float | None) -> Tensor:
         return basic.Clip.apply(self, low=low, high=high)
 
-    def sum(self, axis: basic.Axis = None, keepdims: bool = False) -> Tensor:
-        return basic.Sum.apply(self, axis=axis, keepdims=keepdims)
+    def sum(self, axis: arrange.Axis = None, keepdims: bool = False) -> Tensor:
+        return arrange.Sum.apply(self, axis=axis, keepdims=keepdims)
 
-    def mean(self, axis: basic.Axis = None, keepdims: bool = False) -> Tensor:
-        return basic.Mean.apply(self, axis=axis, keepdims=keepdims)
+    def mean(self, axis: arrange.Axis = None, keepdims: bool = False) -> Tensor:
+        return arrange.Mean.apply(self, axis=axis, keepdims=keepdims)
 
     def reshape(self, *shape: int) -> Tensor:
-        return basic.Reshape.apply(self, shape=shape)
+        return arrange.Reshape.apply(self, shape=shape)
 
     def transpose(self, *axes: int) -> Tensor:
-        return basic.Transpose.apply(self, axes=axes or None)
+        return arrange.Transpose.apply(self, axes=axes or None)
 
     def astype(self, dtype: Any) -> Tensor:
-        return basic.Cast.apply(self, dtype=np.dtype(dtype))
+        return arrange.Cast.apply(self, dtype=np.dtype(dtype))
 
 
 def walk_back(roots: Sequence[tuple[Tensor, Array]], retain_graph: bool = False) -> None:

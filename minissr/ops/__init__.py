@@ -10,8 +10,9 @@ import importlib
 from typing import Any
 
 _HOMES = {
-    "basic": "add subtract multiply divide negate power exp log absolute clip matmul dense sum "
-    "mean reshape flatten transpose index concat cast",
+    "basic": "add subtract multiply divide negate power exp log absolute clip",
+    "linear": "matmul dense",
+    "arrange": "sum mean reshape flatten transpose index concat cast",
     "activation": "relu relu6 leaky_relu tanh sigmoid softplus softmax log_softmax dropout",
     "conv": "conv2d",
     "pool": "max_pool avg_pool global_avg_pool",
