@@ -36,6 +36,8 @@ KERNELS = {
     "batch_norm_eval_backward": "batch_norm",
     "block_forward": "block",
     "block_backward": "block",
+    "stem_forward": "stem",
+    "stem_backward": "stem",
     "stagewise_forward": "stagewise",
     "stagewise_backward": "stagewise",
     "adam_step": "optim",

@@ -71,6 +71,77 @@ def check_block(x: Array, w: Array, activation: str, pool: str) -> None:
         )
 
 
+class Stem(Function):
+    """The first block of both streams over the same pixels: ReLU and average, tanh and maximum."""
+
+    accepts_integers = True
+
+    @staticmethod
+    def forward(
+        ctx: Context,
+        images: Array,
+        *parameters: Array,
+        unit: float,
+        offset: float,
+        eps: float,
+    ) -> tuple[Array, Array]:
+        check_block(images, parameters[0], "relu", "avg")
+        check_block(images, parameters[4], "tanh", "max")
+        kernel = ctx.kernel("stem_forward")
+        outputs, *statistics, saved = kernel(images, unit, offset, eps, *parameters)
+        ctx.extra = tuple(statistics)
+        ctx.save(images, unit, offset, eps, saved, parameters, outputs)
+        return outputs
+
+    @staticmethod
+    def backward(ctx: Context, *gys: Array | None) -> tuple[Array | None, ...]:
+        images, unit, offset, eps, saved, parameters, outputs = ctx.saved
+        given = [ctx.xp.zeros_like(y) if g is None else g for g, y in zip(gys, outputs, strict=True)]
+        relu, tanh = ctx.kernel("stem_backward")(*given, images, unit, offset, eps, saved)
+        grads: list[Array | None] = [None]  # pixels have no gradient
+        for bias, (gw, g_gamma, g_beta) in ((parameters[1], relu), (parameters[5], tanh)):
+            grads += [gw, ctx.xp.zeros_like(bias), g_gamma, g_beta]
+        return tuple(grads)
+
+
+def stem(
+    images: Any,
+    relu_parameters: tuple[Any, Any, Any, Any],
+    tanh_parameters: tuple[Any, Any, Any, Any],
+    *,
+    unit: float = 1.0,
+    offset: float = 0.0,
+    eps: float = 1e-3,
+) -> tuple[tuple[Any, Any], tuple[Array, Array], tuple[Array, Array]]:
+    """The first block of both streams in one pass over the pixels.
+
+    Equal to two calls of `stream_block` on `images * unit + offset`, ReLU with average pooling and
+    tanh with max pooling, but the convolutions' outputs, the largest arrays of the network, are
+    never stored.
+
+    Parameters
+    ----------
+    images : Tensor (N, H, W, C), uint8
+    relu_parameters, tanh_parameters : tuple of Tensor
+        w (KH, KW, C, CO), bias, gamma, beta (CO,).
+    unit, offset : float
+        The network's number for a pixel is pixel unit + offset.
+    eps : float
+        Added to the variances.
+
+    Returns
+    -------
+    y : (Tensor, Tensor), each (N, OH, OW, CO)
+    relu_statistics, tanh_statistics : (mean, var), ndarray (CO,)
+        Of the convolutions' outputs over this batch, for the moving statistics.
+    """
+    settings = {"unit": unit, "offset": offset, "eps": eps}
+    outputs, (relu, tanh) = Stem.apply_with_extra(
+        images, *relu_parameters, *tanh_parameters, **settings
+    )
+    return outputs, relu, tanh
+
+
 def stream_block(
     x: Any,
     w: Any,

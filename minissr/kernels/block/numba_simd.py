@@ -186,20 +186,23 @@ def through(h, g, relu):
 
 
 @njit(forceinline=True)
+def first_takes(below0, below1, below2, g):
+    """g for the first pixel of a window that is not below the largest, nothing for the others."""
+    nothing = zeros()
+    g0, g = select(below0, nothing, g), select(below0, g, nothing)
+    g1, g = select(below1, nothing, g), select(below1, g, nothing)
+    return g0, g1, select(below2, nothing, g), select(below2, g, nothing)
+
+
+@njit(forceinline=True)
 def unpool(h0, h1, h2, h3, g, relu, pool):
     """The gradient g of a pooled pixel, carried to h at the four pixels of its window."""
-    nothing = zeros()
     if pool == AVG:
         g = multiply(g, splat(QUARTER))
         return through(h0, g, relu), through(h1, g, relu), through(h2, g, relu), through(h3, g, relu)
     top = maximum(maximum(h0, h1), maximum(h2, h3))
-    g = through(top, g, relu)
-    below = greater(top, h0)  # the first of the largest takes all, the others get what is left
-    g0, g = select(below, nothing, g), select(below, g, nothing)
-    below = greater(top, h1)
-    g1, g = select(below, nothing, g), select(below, g, nothing)
-    below = greater(top, h2)
-    return g0, g1, select(below, nothing, g), select(below, g, nothing)
+    below = greater(top, h0), greater(top, h1), greater(top, h2)
+    return first_takes(below[0], below[1], below[2], through(top, g, relu))
 
 
 @njit
