@@ -27,20 +27,35 @@ def output_size(height: int, width: int, size: Size, stride: Size, padding: Padd
     )
 
 
+def cut(a: Array, top: int, left: int, height: int, width: int, outside: float = 0.0) -> Array:
+    """Rows top .. top + height and columns left .. left + width of `a` (N, H, W, C).
+
+    `top` and `left` may be negative and the part may reach past the far edges; what lies outside
+    `a` is `outside`. The result is contiguous, and `a` itself if that is what was asked for.
+    """
+    n, h, w, c = a.shape
+    if (top, left, height, width) == (0, 0, h, w):
+        return a
+    part = np.full((n, height, width, c), outside, a.dtype)
+    rows = slice(max(top, 0), min(top + height, h))
+    columns = slice(max(left, 0), min(left + width, w))
+    if rows.start < rows.stop and columns.start < columns.stop:
+        part[:, rows.start - top : rows.stop - top, columns.start - left : columns.stop - left] = a[
+            :, rows, columns
+        ]
+    return part  # (N, height, width, C)
+
+
 def pad(x: Array, padding: Padding, value: float = 0.0) -> Array:
     """`x` (N, H, W, C) with `padding` pixels of `value` around; `x` itself if there are none."""
-    if not any(padding):
-        return x
     top, bottom, left, right = padding
-    around = ((0, 0), (top, bottom), (left, right), (0, 0))
-    return np.pad(x, around, constant_values=value)  # (N, top + H + bottom, left + W + right, C)
+    _, h, w, _ = x.shape
+    return cut(x, -top, -left, top + h + bottom, left + w + right, value)
 
 
 def crop(padded: Array, x_shape: tuple[int, ...], padding: Padding) -> Array:
     """Undo `pad`: the (N, H, W, C) of `x_shape` inside the padded array, contiguous."""
-    top, _, left, _ = padding
-    _, height, width, _ = x_shape
-    return np.ascontiguousarray(padded[:, top : top + height, left : left + width])
+    return cut(padded, padding[0], padding[2], x_shape[1], x_shape[2])
 
 
 def windows(padded: Array, size: Size, stride: Size) -> Array:
