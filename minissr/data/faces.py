@@ -1,0 +1,128 @@
+"""Faces with ages, wherever they come from: what training and evaluation are given."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from minissr.data.preprocessing import Preprocessing
+from minissr.errors import DataError
+
+SYNTHETIC = "synthetic"
+
+
+@dataclass
+class FaceSet:
+    """One part of a data set.
+
+    Attributes
+    ----------
+    images : ndarray or memory map (N, S, S, 3), uint8, RGB.
+    ages : ndarray (N,), float32, years.
+    labels : what else is known of each face: name -> ndarray (N,), e.g. file, group, gender.
+        Numbers where every value is one, otherwise text.
+    """
+
+    images: np.ndarray
+    ages: np.ndarray
+    labels: dict[str, np.ndarray] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        n = len(self.images)
+        if self.images.dtype != np.uint8 or self.images.ndim != 4 or self.images.shape[3] != 3:
+            raise ValueError(
+                f"faces of shape {self.images.shape} and type {self.images.dtype}; "
+                "expected (N, S, S, 3) of uint8"
+            )
+        self.ages = np.asarray(self.ages, np.float32)
+        for name, values in {"ages": self.ages, **self.labels}.items():
+            if np.shape(values) != (n,):
+                raise ValueError(f"{name} has shape {np.shape(values)}; expected ({n},)")
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+
+@dataclass
+class Dataset:
+    """A collection of faces in parts.
+
+    Attributes
+    ----------
+    name : what reports call it.
+    splits : "train", "val", "test" -> FaceSet; only those that have faces.
+    preprocessing : what the network is to do with the pixels.
+    best_possible_mae : years, where it is known (synthetic faces).
+    digest : hexadecimal; equal for equal data.
+    source : what `describe` says of where it came from.
+    """
+
+    name: str
+    splits: dict[str, FaceSet]
+    preprocessing: Preprocessing = field(default_factory=Preprocessing)
+    best_possible_mae: float | None = None
+    digest: str = ""
+    source: str = ""
+
+    def split(self, name: str) -> FaceSet:
+        """The part called `name`. Raises DataError naming those there are."""
+        if name not in self.splits:
+            raise DataError(f"{self.name} has no {name} faces, only {', '.join(self.splits)}")
+        return self.splits[name]
+
+    def describe(self) -> str:
+        """One line: counts, ages, digest."""
+        ages = np.concatenate([faces.ages for faces in self.splits.values()])
+        counts = ", ".join(f"{len(faces):,} {name}" for name, faces in self.splits.items())
+        parts = [
+            f"{self.name}{f' ({self.source})' if self.source else ''}: {counts}",
+            f"ages {ages.min():g} to {ages.max():g}, median {np.median(ages):g}",
+        ]
+        if self.best_possible_mae is not None:
+            parts.append(f"best possible MAE {self.best_possible_mae:.2f} years")
+        return "; ".join([*parts, f"digest {self.digest[:12]}"])
+
+
+def open_dataset(
+    spec: str | Path,
+    *,
+    seed: int = 0,
+    settings: Mapping[str, Any] | None = None,
+    progress: Any = None,
+) -> Dataset:
+    """Open `synthetic` faces or a directory that `python -m minissr.prepare` wrote.
+
+    Parameters
+    ----------
+    spec : "synthetic", or the directory.
+    seed : of the synthetic training and validation faces; a prepared set has its own, long since.
+    settings : of the synthetic faces (`train_images`, `val_images`, `test_images`).
+    progress : handed to the generator of synthetic faces.
+
+    Raises
+    ------
+    DataError
+        Naming what is missing or damaged, and the remedy.
+    """
+    if str(spec) == SYNTHETIC:
+        from minissr.data.synthetic import open_synthetic
+
+        drawn = open_synthetic(seed=seed, settings=dict(settings or {}), progress=progress)
+        return Dataset(
+            SYNTHETIC,
+            {name: FaceSet(*part) for name, part in drawn["splits"].items()},
+            best_possible_mae=drawn["best_possible_mae"],
+            digest=drawn["digest"],
+        )
+    if settings:
+        raise ValueError(
+            f"{', '.join(settings)}: settings of synthetic faces, but the data is {spec}; "
+            "leave them out"
+        )
+    from minissr.data.prepared import open_prepared
+
+    return open_prepared(spec)
