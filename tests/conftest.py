@@ -20,7 +20,14 @@ COMMON = {
 }
 settings.register_profile("quick", max_examples=40, **COMMON)
 settings.register_profile("thorough", max_examples=400, **COMMON)
-settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "quick"))
+PROFILE = os.environ.get("HYPOTHESIS_PROFILE", "quick")
+settings.load_profile(PROFILE)
+
+
+def examples(quick: int, thorough: int) -> int:
+    """How many examples a test draws that doesn't keep to the profile's own number."""
+    return thorough if PROFILE == "thorough" else quick
+
 
 CPU_BACKENDS = ("numpy", "numba")
 
