@@ -1,0 +1,149 @@
+"""`python -m minissr.train`: learn ages from faces, drawn or prepared."""
+
+from __future__ import annotations
+
+import argparse
+import shlex
+import sys
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from minissr import cli
+from minissr.errors import DiskError, MinissrError
+from minissr.training import config as configuration
+from minissr.training.config import TrainConfig, build_config, fields
+
+if TYPE_CHECKING:
+    from minissr.training.rundir import RunDirectory
+
+EXAMPLE = """example:
+  python -m minissr.train --data data/utkface --epochs 30 --out runs/utkface
+  python -m minissr.train --resume runs/utkface
+
+Without options it draws synthetic faces and trains on them in under three minutes. A flag is
+stronger than the --config file, and --set is stronger than a flag. Ctrl-C saves first."""
+
+FLAGS = (
+    ("data", "synthetic|DATA"),
+    ("model", "NAME"),
+    ("backend", "|".join(configuration.BACKENDS)),
+    ("epochs", "N"),
+    ("batch_size", "N"),
+    ("lr", "X"),
+    ("augment", "paper|none|..."),
+    ("seed", "N"),
+    ("threads", "N"),
+    ("init", "CHECKPOINT"),
+    ("checkpoint_every", "SECONDS"),
+)
+RESUMABLE = ("data", "backend", "threads", "checkpoint_every")
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The options of this command."""
+    parser = argparse.ArgumentParser(
+        prog="python -m minissr.train",
+        description="Train a network to tell ages from 64x64 faces.",
+        epilog=EXAMPLE,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    for key, metavar in FLAGS:
+        setting = fields()[key]
+        default = "" if setting.default is None else f" [{setting.default}]"
+        parser.add_argument(
+            f"--{key.replace('_', '-')}",
+            metavar=metavar,
+            dest=key,
+            default=argparse.SUPPRESS,
+            help=setting.metadata["about"] + default,
+        )
+    parser.add_argument(
+        "--stages",
+        metavar="3,3,3",
+        default=argparse.SUPPRESS,
+        help="number of bins of each stage, coarse to fine",
+    )
+    parser.add_argument("--out", metavar="RUN", help="run directory [runs/DATE-N]")
+    parser.add_argument("--resume", metavar="RUN", help="go on with an interrupted run")
+    parser.add_argument("--config", metavar="FILE", help="settings as JSON; see a config.json")
+    parser.add_argument(
+        "--set", metavar="KEY=VALUE", action="append", default=[], help="any other setting"
+    )
+    parser.add_argument("--help-set", action="store_true", help="list the keys of --set")
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command; returns 0 or raises what `cli.run` turns into a sentence."""
+    options = vars(build_parser().parse_args(argv))
+    flags = {k: v for k, v in options.items() if k in fields() or k == "stages"}
+    if options["help_set"]:
+        print(configuration.describe_keys(flags.get("model", TrainConfig.model)))
+        return 0
+    from minissr.training.rundir import RunDirectory
+
+    if options["resume"]:
+        refuse_changes(options, flags)
+        with RunDirectory.resume(options["resume"]) as run:
+            file = configuration.read_config_file(run.config)
+            return train_in(run, merged(file, f"{run.config}: ", options, flags))
+    path = options["config"]
+    file = configuration.read_config_file(path) if path else {}
+    config = merged(file, f"{path}: ", options, flags)
+    with RunDirectory.create(options["out"], config.to_json()) as run:
+        return train_in(run, config)
+
+
+def merged(
+    file: dict[str, Any], where: str, options: dict[str, Any], flags: dict[str, str]
+) -> TrainConfig:
+    """A configuration file, flags and `--set` as one record, with nothing left open."""
+    dashed = {key.replace("_", "-"): value for key, value in flags.items()}
+    assigned = configuration.parse_assignments(options["set"])
+    return build_config((where, file), ("--", dashed), ("--set ", assigned)).resolved()
+
+
+def refuse_changes(options: dict[str, Any], flags: dict[str, str]) -> None:
+    """With `--resume`, only what changes nothing in the result may be said anew."""
+    run = options["resume"]
+    said = {**flags, **configuration.parse_assignments(options["set"])}
+    for key in [*said, *(key for key in ("out", "config") if options[key])]:
+        if key.replace("-", "_") not in RESUMABLE:
+            raise MinissrError(
+                f"--resume goes on as {run}/config.json says, {key} can't be changed; "
+                f"for a new run from its weights use --init {run}"
+            )
+
+
+def train_in(run: RunDirectory, config: TrainConfig) -> int:
+    """Train in a run directory that is ours: announce, train, measure, report."""
+    from minissr.kernels.backend import use_backend
+    from minissr.training.loop import train
+    from minissr.training.report import closing, finish
+    from minissr.training.session import introduction, open_session
+    from minissr.training.signals import StopRequest
+
+    again = f"python -m minissr.train --resume {shlex.quote(str(run.path))}"
+    with StopRequest(f"interrupted; go on with: {again}") as stop, use_backend(config.backend):
+        try:
+            session = open_session(config, run, stop)
+        except (MinissrError, ValueError):
+            if run.fresh:
+                run.discard()
+            raise
+        if session.finished:
+            print(f"{run.path} is finished, all {session.epochs} epochs; see {run.report}")
+            return 0
+        print("\n".join(introduction(session)), flush=True)
+        try:
+            train(session)
+            result = finish(session)
+        except DiskError as error:
+            raise DiskError(f"{error}, then go on with: {again}") from error
+    print("\n".join(closing(session, result)))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(cli.run(main))

@@ -1,0 +1,80 @@
+"""Running a network over many faces: ages in batches, in evaluation mode."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from minissr.autograd.function import no_grad
+from minissr.data.preprocessing import Preprocessing
+from minissr.training.health import stage_health
+
+HEALTH_FACES = 500  # as many as are looked at to judge the stages
+BATCH = 128  # enough to keep all cores busy, few enough to stay in a cache
+
+
+def network_input(images: np.ndarray, preprocessing: Preprocessing) -> np.ndarray:
+    """Faces as a network wants them.
+
+    Parameters
+    ----------
+    images : ndarray (N, S, S, 3), uint8, RGB.
+
+    Returns
+    -------
+    ndarray of the same shape: uint8 if the network eats raw pixels, else float32.
+    """
+    arranged = preprocessing.arrange(images)
+    if preprocessing.scale == 1 and preprocessing.offset == 0:
+        return arranged
+    return arranged * np.float32(preprocessing.scale) + np.float32(preprocessing.offset)
+
+
+def predict_ages(
+    model: Any,
+    images: np.ndarray,
+    preprocessing: Preprocessing,
+    check: Callable[[], None] = lambda: None,
+) -> np.ndarray:
+    """What the network says, without noise and without learning.
+
+    Parameters
+    ----------
+    model : Module
+        Left in the mode it was in.
+    images : ndarray or memory map (N, S, S, 3), uint8, RGB.
+    preprocessing : Preprocessing
+    check : callable
+        Called before each batch; may raise to stop.
+
+    Returns
+    -------
+    ndarray (N,), float32, years, not clamped.
+    """
+    was_training = model.training
+    model.eval()
+    parts = [np.empty(0, np.float32)]
+    try:
+        with no_grad():
+            for start in range(0, len(images), BATCH):
+                check()
+                faces = network_input(images[start : start + BATCH], preprocessing)
+                parts.append(model(faces).numpy().astype(np.float32))
+    finally:
+        model.train(was_training)
+    return np.concatenate(parts)
+
+
+def health_of(model: Any, images: np.ndarray, preprocessing: Preprocessing) -> list[dict[str, Any]]:
+    """The health of every stage over some of the faces, as plain values.
+
+    Faces are taken evenly from all of them, because they may be sorted. Empty for a network
+    without stages, and for a single face, which can't be compared with anything.
+    """
+    if len(images) < 2:
+        return []
+    step = -(-len(images) // HEALTH_FACES)
+    sample = network_input(np.asarray(images[::step]), preprocessing)
+    return [stage.to_json() for stage in stage_health(model, sample)]

@@ -1,0 +1,164 @@
+"""Everything a training needs in one place, made from its configuration."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from minissr.data.faces import Dataset, open_dataset
+from minissr.data.loader import Batches
+from minissr.errors import DataError
+from minissr.models.registry import build
+from minissr.models.summary import trace
+from minissr.training.config import TrainConfig
+from minissr.training.network import load_network
+from minissr.training.optim import SGD, Adam, Optimizer, Schedule, build_schedule
+from minissr.training.rundir import RunDirectory
+from minissr.training.signals import StopRequest
+from minissr.training.state import Progress, recall_times, restore
+
+
+@dataclass
+class Session:
+    """A training that is ready to begin or to go on.
+
+    Attributes
+    ----------
+    about : dict
+        What every checkpoint of this run says: network, preprocessing, recipe, data.
+    """
+
+    config: TrainConfig
+    run: RunDirectory
+    stop: StopRequest
+    data: Dataset
+    model: Any  # a Module with `loss` and `config`; see models/registry.py
+    batches: Batches
+    optimizer: Optimizer
+    schedule: Schedule
+    progress: Progress
+    about: dict[str, Any]
+
+    @property
+    def epochs(self) -> int:
+        """Epochs in all."""
+        assert self.config.epochs is not None  # a resolved configuration has everything decided
+        return self.config.epochs
+
+    @property
+    def finished(self) -> bool:
+        """Whether there is nothing left to do; the report is written last."""
+        return self.progress.epoch == self.epochs and self.run.report.exists()
+
+    @property
+    def images(self) -> int:
+        """Training images of one epoch."""
+        return self.batches.count
+
+
+def open_session(config: TrainConfig, run: RunDirectory, stop: StopRequest) -> Session:
+    """Open the data, build the network, and take up the run where it is.
+
+    Raises
+    ------
+    DataError, CheckpointError, ValueError
+        If the data, the checkpoints or a setting can't be used.
+    """
+    data = open_dataset(config.data, seed=config.seed, settings=dict(config.data_settings))
+    faces = data.split("train")
+    check_enough(data)
+    model: Any = build(
+        config.model, rng=np.random.default_rng(config.seed), **config.model_settings
+    )
+    batches = Batches(faces, config.batch_size, seed=config.seed, augment=config.augment)
+    about: dict[str, Any] = {
+        "model": model.config(),
+        "preprocessing": data.preprocessing.to_json(),
+        "training": config.recipe(),
+        "data": {
+            "digest": data.digest,
+            "train_median": float(np.median(faces.ages)),
+            "best_possible_mae": data.best_possible_mae,
+        },
+        "init": None,
+    }
+    resuming = run.last.exists()
+    if config.init and not resuming:
+        network = load_network(config.init)
+        model.load_state_dict(network.model.state_dict())
+        about["init"] = network.sha256
+    optimizer = build_optimizer(config, model)
+    progress = Progress()
+    if resuming:
+        progress, about["init"] = restore(run.last, model, optimizer, about)
+        recall_times(run.metrics, progress.history)
+    schedule = build_schedule(
+        config.schedule, lr=config.lr, epochs=config.epochs or 1, steps_per_epoch=len(batches)
+    )
+    return Session(config, run, stop, data, model, batches, optimizer, schedule, progress, about)
+
+
+def build_optimizer(config: TrainConfig, model: Any) -> Optimizer:
+    """The optimiser that the configuration names."""
+    if config.optimizer == "sgd":
+        return SGD(model.parameters(), config.lr, momentum=config.sgd_momentum)
+    return Adam(model.parameters(), config.lr, form=config.adam_form)
+
+
+def check_enough(data: Dataset) -> None:
+    """Refuse data that nothing can be learnt from, or whose learning can't be watched."""
+    if len(data.split("train")) < 2:
+        raise DataError(
+            f"{data.name} has one training face; batch normalisation needs at least 2, "
+            "so prepare more pictures"
+        )
+    if "val" not in data.splits:
+        raise DataError(
+            f"{data.name} has no validation faces, by which the best network is chosen; "
+            "prepare more pictures, or give some of them the split val"
+        )
+
+
+def introduction(session: Session) -> list[str]:
+    """What is trained on what and how, before it begins."""
+    config, model = session.config, session.model
+    threads = f", {config.threads} threads" if config.threads else ""
+    lines = [
+        f"run       {session.run.path}",
+        f"backend   {config.backend}{threads}",
+        f"data      {session.data.describe()}",
+        f"augment   {session.batches.augment.name}",
+        f"network   {model_line(config.model, model, session.data.preprocessing.size)}",
+        f"training  {session.epochs} epochs of {len(session.batches)} steps of {config.batch_size}"
+        f" images; {config.optimizer}, learning rate {config.lr:g}, {config.schedule} schedule",
+    ]
+    max_age = model.config().get("max_age")
+    if max_age is not None and (above := labels_above(session.data, max_age)):
+        lines.append(
+            f"note      {above:,} labels exceed the network's range of {max_age:g} years; "
+            "they are kept"
+        )
+    if session.progress.step:
+        lines.append(
+            f"resumed   at epoch {session.progress.epoch + 1}, step {session.progress.step}"
+        )
+    return lines
+
+
+def model_line(name: str, model: Any, size: int) -> str:
+    """A network in one line."""
+    rows = trace(model, np.zeros((1, size, size, 3), np.uint8))
+    settings = model.config()
+    words = [f"{name} {settings['variant']}" if "variant" in settings else name]
+    if "stages" in settings:
+        words.append(f"stages {','.join(map(str, settings['stages']))}")
+    words.append(f"{model.parameter_count():,} parameters")
+    words.append(f"{sum(row.macs for row in rows) / 1e6:.1f} million multiply-adds a face")
+    return ", ".join(words)
+
+
+def labels_above(data: Dataset, max_age: float) -> int:
+    """How many faces are older than the network's range; they are kept all the same."""
+    return sum(int((faces.ages > max_age).sum()) for faces in data.splits.values())
