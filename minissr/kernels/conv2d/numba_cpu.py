@@ -1,17 +1,20 @@
 """2-D convolution in plain Numba loops, for every kernel size, stride, padding and grouping.
 
-The equations are in `numpy_ref`. What a window sees of one image row is contiguous in memory: with
-NHWC, offset (u, v) and channel c of the window that starts at flat index `at` is the number
-x[at + u W C + v C + c]. So for each u a convolution is a matrix product whose left matrix is read
-in place, windows x (KW C), times the right matrix w[u], (KW C) x CO; the weight gradient is the
-product of the same left matrix, transposed, with gy. With groups, a row of a window is KW pieces of
-C/G numbers instead of one of KW C.
+The equations are in `numpy_ref`. What a window sees of one image row lies together in memory: with
+NHWC, what offset (u, v) and channel c of a window multiply is the number u W C + v C + c after the
+window's first. So a window is a few pieces of `run` numbers, one for each u; with groups, whose
+channels are only C/G of each pixel, one for each (u, v). NumPy works out where the windows start
+and how many numbers each piece is behind that; what remains is a product of matrices whose left one
+is read in place,
 
-Both products work on a small tile of sums, LANES columns wide, that stays in the first-level cache.
-The innermost loop walks along the tile, whose rows are a constant distance apart, so the compiler
-sees that nothing overlaps and turns it into vector code; each trip takes several windows times
-several products, so that what is loaded is used more than once. 6 x 2 and 4 x 3 were the fastest
-shapes that don't spill registers (4 x 4 does, and is half as fast).
+    y  (windows, CO)      = pieces of the windows (windows, K) times w (K, CO),     K = KH KW C/G
+    gw (K, CO)            = the same pieces, transposed, times gy (windows, CO)
+
+Both work on a small tile of sums, LANES columns wide, that stays in the first-level cache. The
+innermost loop walks along the tile, whose rows are a constant distance apart, so the compiler sees
+that nothing overlaps and makes vector code of it; each trip takes several windows times several
+products, so that what is loaded is used more than once. 6 x 2 and 4 x 3 are the fastest that need
+no more than the vector registers (4 x 4 spills, and is half as fast).
 
 The input gradient is a convolution too: see `conv2d_input_grad`. Depthwise convolutions have loops
 of their own, along the channels.
@@ -22,6 +25,8 @@ So any number of threads gives the same bits.
 """
 
 from __future__ import annotations
+
+import math
 
 import numpy as np
 
@@ -44,28 +49,17 @@ def aligned(count, dtype):
 
 
 @njit
-def window_starts(oh, ow, stride, row, channels):
-    """The flat index, in an image with `row` numbers a row, at which each window starts."""
-    starts = np.empty(oh * ow, np.int64)
-    for i in range(oh):
-        for j in range(ow):
-            starts[i * ow + j] = i * stride[0] * row + j * stride[1] * channels
-    return starts
+def copy(source, target):
+    """The first numbers of `source` into `target`."""
+    for i in range(len(target)):
+        target[i] = source[i]
 
 
 @njit
-def in_panels(w, groups):
-    """`w` with LANES columns side by side: (G, panels, KH KW C/G x LANES)."""
-    kh, kw, cg, co = w.shape
-    k, og = kh * kw * cg, co // groups
-    panels = (og + LANES - 1) // LANES
-    matrix = w.reshape(k, co)
-    packed = aligned(groups * panels * k * LANES, w.dtype).reshape(groups, panels, k, LANES)
-    packed[:] = 0
-    for g in range(groups):
-        for o in range(og):
-            packed[g, o // LANES, :, o % LANES] = matrix[:, g * og + o]
-    return packed.reshape(groups, panels, k * LANES)
+def spread(tile, bias):
+    """Every row of the tile = `bias`."""
+    for r in range(6):
+        copy(bias, tile[r * LANES : r * LANES + len(bias)])
 
 
 @njit
@@ -105,15 +99,13 @@ def add_products(tile, x, at, skip, run, w, columns):
 
 
 @pjit
-def convolve(x, w, bias, stride, groups, y):
-    """y (N, OH, OW, CO) = the convolution of `x` (N, H, W, C), already padded, with `w`."""
-    n, h, width, c = x.shape
-    kh, kw, cg, co = w.shape
-    og = co // groups
-    pieces, run = (1, kw * c) if groups == 1 else (kw, cg)
-    starts = window_starts(y.shape[1], y.shape[2], stride, width * c, c)
-    count = n * len(starts)
-    numbers, out, packed = x.reshape(-1), y.reshape(count, co), in_panels(w, groups)
+def convolve(x, image_size, starts, skips, run, w, bias, y):
+    """y (windows, CO) = the windows of `x` times `w`, plus `bias`.
+
+    `x` is the whole batch as flat memory, `starts` has the windows of one image, `skips`
+    (G, pieces) the pieces of a window, `w` (G, panels, K LANES) the weights from `in_panels`.
+    """
+    count, og = len(y), y.shape[1] // len(w)
     for task in prange((count + TASK - 1) // TASK):
         tile, at = aligned(6 * LANES, x.dtype), np.empty(6, np.int64)
         first = task * TASK
@@ -121,31 +113,21 @@ def convolve(x, w, bias, stride, groups, y):
         image, window = first // len(starts), first % len(starts)
         for q in range(first, end, 6):
             for r in range(6):
-                at[r] = image * h * width * c + starts[window]
+                at[r] = image * image_size + starts[window]
                 if q + r + 1 < count:  # past the last window, the last again
                     window += 1
                     if window == len(starts):
                         image, window = image + 1, 0
-            for g in range(groups):
-                for panel in range(packed.shape[1]):
+            for g in range(w.shape[0]):
+                for panel in range(w.shape[1]):
                     left = g * og + panel * LANES
-                    right = min(left + LANES, (g + 1) * og)
-                    for r in range(6):
-                        tile[r * LANES : r * LANES + right - left] = bias[left:right]
-                    for u in range(kh):
-                        for piece in range(pieces):
-                            k = (u * pieces + piece) * run
-                            add_products(
-                                tile,
-                                numbers,
-                                at,
-                                (u * width + piece) * c + g * cg,
-                                run,
-                                packed[g, panel, k * LANES : (k + run) * LANES],
-                                right - left,
-                            )
+                    columns = min(LANES, og - panel * LANES)
+                    spread(tile, bias[left : left + columns])
+                    for piece in range(skips.shape[1]):
+                        weights = w[g, panel, piece * run * LANES : (piece + 1) * run * LANES]
+                        add_products(tile, x, at, skips[g, piece], run, weights, columns)
                     for r in range(min(6, end - q)):
-                        out[q + r, left:right] = tile[r * LANES : r * LANES + right - left]
+                        copy(tile[r * LANES :], y[q + r, left : left + columns])
 
 
 @njit
@@ -186,49 +168,43 @@ def add_outer_product(tile, x, gy):
 
 
 @pjit
-def correlate(x, gy, stride, groups, sums):
-    """The weight gradient by chunk: `sums` (chunks, KH, G, panels, KW C/G x LANES), zeros at first.
+def correlate(x, image_size, starts, skips, run, gy, rows, sums):
+    """The weight gradient by chunk: `sums` (chunks, G, panels, K LANES), zeros at first.
 
-    A thread takes one chunk of the windows and one row u of the kernel, so that the sums it adds to
-    stay in its cache.
+    A thread takes one chunk of the windows and the pieces of one of the kernel's `rows`, so that
+    the sums it adds to stay in its cache.
     """
-    n, h, width, c = x.shape
-    chunks, kh, _, panels, length = sums.shape
-    cg, og = c // groups, gy.shape[3] // groups
-    kw = length // (cg * LANES)
-    pieces, run = (1, kw * c) if groups == 1 else (kw, cg)
-    starts = window_starts(gy.shape[1], gy.shape[2], stride, width * c, c)
-    count = n * len(starts)
-    numbers, g_out = x.reshape(-1), gy.reshape(count, gy.shape[3])
-    for task in prange(chunks * kh):
-        chunk, u = task // kh, task % kh
+    chunks, groups, panels, _ = sums.shape
+    count, og = len(gy), gy.shape[1] // groups
+    pieces = skips.shape[1] // rows
+    for task in prange(chunks * rows):
+        chunk, row = task // rows, task % rows
         at = np.empty(4, np.int64)
         first, end = chunk * count // chunks, (chunk + 1) * count // chunks
         image, window = first // len(starts), first % len(starts)
         for q in range(first, end, 4):
-            rows = min(4, end - q)
-            for r in range(rows):
-                at[r] = image * h * width * c + starts[window]
+            height = min(4, end - q)
+            for r in range(height):
+                at[r] = image * image_size + starts[window]
                 window += 1
                 if window == len(starts):
                     image, window = image + 1, 0
             for g in range(groups):
                 for panel in range(panels):
                     left = g * og + panel * LANES
-                    right = min(left + LANES, (g + 1) * og)
-                    for piece in range(pieces):
+                    columns = min(LANES, og - panel * LANES)
+                    for piece in range(row * pieces, (row + 1) * pieces):
+                        skip = skips[g, piece]
                         tile = sums[
-                            chunk, u, g, panel, piece * run * LANES : (piece + 1) * run * LANES
+                            chunk, g, panel, piece * run * LANES : (piece + 1) * run * LANES
                         ]
-                        skip = (u * width + piece) * c + g * cg
-                        if rows == 4:
-                            add_outer_products(
-                                tile, numbers, at, skip, run, g_out[q : q + 4], left, right - left
-                            )
+                        if height == 4:
+                            four = gy[q : q + 4]
+                            add_outer_products(tile, x, at, skip, run, four, left, columns)
                         else:
-                            for r in range(rows):
-                                seen = numbers[at[r] + skip : at[r] + skip + run]
-                                add_outer_product(tile, seen, g_out[q + r, left:right])
+                            for r in range(height):
+                                seen = x[at[r] + skip : at[r] + skip + run]
+                                add_outer_product(tile, seen, gy[q + r, left : left + columns])
 
 
 @pjit
@@ -240,7 +216,7 @@ def convolve_depthwise(x, w, bias, stride, y):
         image, i = row // oh, row % oh
         for j in range(ow):
             out = y[image, i, j]
-            out[:] = bias
+            copy(bias, out)
             for u in range(kh):
                 for v in range(kw):
                     seen, weight = x[image, i * stride[0] + u, j * stride[1] + v], w[u, v]
@@ -260,17 +236,54 @@ def correlate_depthwise(x, gy, stride, sums):
                 g = gy[image, i, j]
                 for u in range(kh):
                     for v in range(kw):
-                        seen, total = (
-                            x[image, i * stride[0] + u, j * stride[1] + v],
-                            sums[chunk, u, v],
-                        )
+                        seen = x[image, i * stride[0] + u, j * stride[1] + v]
+                        total = sums[chunk, u, v]
                         for c in range(len(g)):
                             total[c] += seen[c] * g[c]
 
 
-def chunk_count(windows: int, size: int) -> int:
-    """How many partial sums of `size` numbers a weight gradient over `windows` windows gets."""
-    return max(1, min(CHUNKS, windows // 32, PARTIAL_SUMS // size))
+def aligned_zeros(shape: tuple[int, ...], dtype: np.dtype) -> Array:
+    """`np.zeros`, starting on a cache line."""
+    size = math.prod(shape) * dtype.itemsize
+    memory = np.zeros(size + 64, np.uint8)
+    skip = -memory.ctypes.data % 64
+    return memory[skip : skip + size].view(dtype).reshape(shape)
+
+
+def places(x: Array, size: Size, out: Size, stride: Size, groups: int) -> tuple[Array, Array, int]:
+    """Where the windows of an image of `x` start, their pieces by group (G, pieces), and `run`."""
+    _, _, width, c = x.shape
+    row = width * c
+    starts = np.arange(out[0])[:, None] * (stride[0] * row) + np.arange(out[1]) * (stride[1] * c)
+    if groups == 1:
+        return starts.ravel(), np.arange(size[0])[None] * row, size[1] * c
+    pieces = np.arange(size[0])[:, None] * row + np.arange(size[1]) * c
+    return starts.ravel(), np.arange(groups)[:, None] * (c // groups) + pieces.ravel(), c // groups
+
+
+def in_panels(w: Array, groups: int) -> Array:
+    """The weights by group, each with LANES columns side by side: (G, panels, K LANES)."""
+    kh, kw, cg, co = w.shape
+    k, og = kh * kw * cg, co // groups
+    panels = -(-og // LANES)
+    columns = np.zeros((k, groups, panels * LANES), w.dtype)
+    columns[:, :, :og] = w.reshape(k, groups, og)
+    by_panel = columns.reshape(k, groups, panels, LANES).transpose(1, 2, 0, 3)
+    return by_panel.reshape(groups, panels, k * LANES)
+
+
+def from_panels(panels: Array, w_shape: tuple[int, ...], groups: int) -> Array:
+    """Undo `in_panels`: (G, panels, K LANES) -> (KH, KW, C/G, CO)."""
+    kh, kw, cg, co = w_shape
+    k, og = kh * kw * cg, co // groups
+    by_panel = panels.reshape(groups, panels.shape[1], k, LANES).transpose(2, 0, 1, 3)
+    columns = by_panel.reshape(k, groups, panels.shape[1] * LANES)[:, :, :og]
+    return np.ascontiguousarray(columns).reshape(w_shape)
+
+
+def chunk_count(windows: int, numbers: int) -> int:
+    """How many partial sums of `numbers` numbers a weight gradient over `windows` windows gets."""
+    return max(1, min(CHUNKS, windows // 32, PARTIAL_SUMS // numbers))
 
 
 @register("conv2d_forward", "numba")
@@ -283,10 +296,13 @@ def conv2d_forward(
     y = np.empty((x.shape[0], oh, ow, co), x.dtype)
     if bias is None:
         bias = np.zeros(co, x.dtype)
+    x = pad(x, padding)
     if cg == 1 and co == groups:
-        convolve_depthwise(pad(x, padding), w.reshape(kh, kw, co), bias, stride, y)
+        convolve_depthwise(x, w.reshape(kh, kw, co), bias, stride, y)
     else:
-        convolve(pad(x, padding), w, bias, stride, groups, y)
+        starts, skips, run = places(x, (kh, kw), (oh, ow), stride, groups)
+        weights, flat_y = in_panels(w, groups), y.reshape(-1, co)
+        convolve(x.reshape(-1), x[:1].size, starts, skips, run, weights, bias, flat_y)
     return y
 
 
@@ -344,16 +360,16 @@ def conv2d_weight_grad(
 ) -> Array:
     """The gradient (KH, KW, C/groups, CO) with respect to the weights."""
     kh, kw, cg, co = w_shape
-    windows = gy.shape[0] * gy.shape[1] * gy.shape[2]
+    n, oh, ow, _ = gy.shape
+    x = pad(x, padding)
     if cg == 1 and co == groups:
-        sums = np.zeros((chunk_count(windows, kh * kw * co), kh, kw, co), x.dtype)
-        correlate_depthwise(pad(x, padding), gy, stride, sums)
+        sums = np.zeros((chunk_count(n * oh * ow, kh * kw * co), kh, kw, co), x.dtype)
+        correlate_depthwise(x, gy, stride, sums)
         return sums.sum(axis=0).reshape(w_shape)
-    og = co // groups
-    panels = -(-og // LANES)
-    size = kh * groups * panels * kw * cg * LANES
-    sums = np.zeros((chunk_count(windows, size), kh, groups, panels, kw * cg * LANES), x.dtype)
-    correlate(pad(x, padding), gy, stride, groups, sums)
-    gw = sums.sum(axis=0).reshape(kh, groups, panels, kw, cg, LANES)
-    gw = gw.transpose(0, 3, 4, 1, 2, 5).reshape(kh, kw, cg, groups, panels * LANES)
-    return np.ascontiguousarray(gw[..., :og]).reshape(w_shape)
+    starts, skips, run = places(x, (kh, kw), (oh, ow), stride, groups)
+    panels = -(-co // (groups * LANES))
+    numbers = kh * kw * cg * groups * panels * LANES
+    chunks = chunk_count(n * oh * ow, numbers)
+    sums = aligned_zeros((chunks, groups, panels, kh * kw * cg * LANES), x.dtype)
+    correlate(x.reshape(-1), x[:1].size, starts, skips, run, gy.reshape(-1, co), kh, sums)
+    return from_panels(sums.sum(axis=0), w_shape, groups)
