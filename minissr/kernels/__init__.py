@@ -38,6 +38,8 @@ KERNELS = {
     "block_backward": "block",
     "stem_forward": "stem",
     "stem_backward": "stem",
+    "fusion_forward": "fusion",
+    "fusion_backward": "fusion",
     "stagewise_forward": "stagewise",
     "stagewise_backward": "stagewise",
     "adam_step": "optim",

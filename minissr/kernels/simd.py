@@ -303,15 +303,19 @@ def select(typing_context, condition, a, b):
 
 
 @intrinsic
-def flag(typing_context, condition, value):
-    """`value` where the condition holds, else 0: a mask on its way to memory."""
+def same_flags(typing_context, value):
+    """The integer `value` in every lane."""
 
     def generate(context, builder, signature, args):
-        number = builder.trunc(args[1], INT)
-        nothing = ir.Constant(INTS_IR, [0] * LANES)
-        return builder.select(args[0], fill(builder, number, INTS_IR), nothing)
+        return fill(builder, builder.trunc(args[0], INT), INTS_IR)
 
-    return ints(mask, types.intp), generate
+    return ints(types.intp), generate
+
+
+@njit(forceinline=True)
+def flag(condition, value):
+    """`value` where the condition holds, else 0: a mask on its way to memory."""
+    return choose(condition, value, same_flags(0))
 
 
 @intrinsic
@@ -322,6 +326,28 @@ def either(typing_context, a, b):
         return builder.or_(*args)
 
     return ints(ints, ints), generate
+
+
+@intrinsic
+def choose(typing_context, condition, value, flags):
+    """`value` where the condition holds, else what `flags` has."""
+
+    def generate(context, builder, signature, args):
+        number = fill(builder, builder.trunc(args[1], INT), INTS_IR)
+        return builder.select(args[0], number, args[2])
+
+    return ints(mask, types.intp, ints), generate
+
+
+@intrinsic
+def equal(typing_context, flags, value):
+    """Where `flags` is exactly `value`."""
+
+    def generate(context, builder, signature, args):
+        number = fill(builder, builder.trunc(args[1], INT), INTS_IR)
+        return builder.icmp_unsigned("==", args[0], number)
+
+    return mask(ints, types.intp), generate
 
 
 @intrinsic
@@ -401,19 +427,23 @@ def run(typing_context, start, step, count):
     return result(start, step, count), generate
 
 
-@intrinsic
-def wrapped_run(typing_context, start, column, columns, step, row):
-    """The places of ROWS pixels in reading order, the first at `start` in column `column`.
+@intrinsic(prefer_literal=True)
+def wrapped_run(typing_context, start, column, columns, step, row, count):
+    """The places of `count` pixels (a constant) in reading order, the first at `start`.
 
-    Pixels are `step` apart; after the last of `columns` the run goes on in the next row, whose
-    first pixel is `row` after this row's first.
+    The first is in column `column`. Pixels are `step` apart; after the last of `columns` the run
+    goes on in the next row, whose first pixel is `row` after this row's first.
     """
+    result = types.UniTuple(types.intp, count.literal_value)
 
     def generate(context, builder, signature, args):
-        place, at, columns, step, row = args
+        place, at, columns, step, row = (
+            context.cast(builder, value, kind, types.intp)
+            for value, kind in zip(args[:5], signature.args[:5], strict=True)
+        )
         back = builder.sub(row, builder.mul(builder.sub(columns, at.type(1)), step))
         places = [place]
-        for _ in range(1, ROWS):
+        for _ in range(1, result.count):
             at = builder.add(at, at.type(1))
             wraps = builder.icmp_signed("==", at, columns)
             place = builder.add(place, builder.select(wraps, back, step))
@@ -421,49 +451,48 @@ def wrapped_run(typing_context, start, column, columns, step, row):
             places.append(place)
         return context.make_tuple(builder, signature.return_type, places)
 
-    return types.UniTuple(types.intp, ROWS)(*[types.intp] * 5), generate
+    return result(start, column, columns, step, row, count), generate
 
 
-def each_register(context: Any, builder: Any, array_type: Any, args: Any, rows: int, wide: int):
-    """Addresses of a tile's registers in memory: `rows` rows, `step` apart, of `wide` each."""
-    array, index, step = args
-    for _ in range(rows):
-        place = address(context, builder, array_type, array, index)
+def each_register(context: Any, builder: Any, array_type: Any, array: Any, places: Any, wide: int):
+    """The addresses of a tile's registers in memory: `wide` from each of `places` on."""
+    for p in range(places.type.count):
+        row = address(context, builder, array_type, array, builder.extract_value(places, p))
         for v in range(wide):
-            where = builder.gep(place, [ir.Constant(index.type, v * LANES)])
+            where = builder.gep(row, [ir.Constant(ir.IntType(64), v * LANES)])
             yield builder.bitcast(where, FLOATS_IR.as_pointer())
-        index = builder.add(index, step)
 
 
 @intrinsic(prefer_literal=True)
-def load_tile(typing_context, x, at, step, rows, wide):
-    """A tile from memory: row p is the `wide` registers at x[at + p step]; constants rows, wide."""
-    shape = rows.literal_value, wide.literal_value
-    result = types.UniTuple(floats, shape[0] * shape[1])
+def load_tile(typing_context, x, places, wide):
+    """The tile whose row p is the `wide` (a constant) registers from x[places[p]] on."""
+    result = types.UniTuple(floats, places.count * wide.literal_value)
 
     def generate(context, builder, signature, args):
         values = []
-        for where in each_register(context, builder, signature.args[0], args[:3], *shape):
+        for where in each_register(
+            context, builder, signature.args[0], args[0], args[1], wide.literal_value
+        ):
             values.append(builder.load(where))
             values[-1].align = 4
         return context.make_tuple(builder, signature.return_type, values)
 
-    return result(x, types.intp, types.intp, rows, wide), generate
+    return result(x, places, wide), generate
 
 
-@intrinsic(prefer_literal=True)
-def store_tile(typing_context, y, at, step, sums, wide):
-    """Write a tile to memory: row p, the constant `wide` registers, to y[at + p step] and on."""
-    shape = sums.count // wide.literal_value, wide.literal_value
+@intrinsic
+def store_tile(typing_context, y, places, sums):
+    """Write row p of a tile to y[places[p]] and on."""
+    wide = sums.count // places.count
 
     def generate(context, builder, signature, args):
-        places = each_register(context, builder, signature.args[0], args[:3], *shape)
-        for i, where in enumerate(places):
-            written = builder.store(builder.extract_value(args[3], i), where)
+        rows = each_register(context, builder, signature.args[0], args[0], args[1], wide)
+        for i, where in enumerate(rows):
+            written = builder.store(builder.extract_value(args[2], i), where)
             written.align = 4
         return context.get_dummy_value()
 
-    return types.void(y, types.intp, types.intp, sums, wide), generate
+    return types.void(y, places, sums), generate
 
 
 # ---- functions of registers ---------------------------------------------------------------------

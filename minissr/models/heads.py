@@ -141,13 +141,17 @@ class FusionBlock(Module):
 
     def forward(self, s: Tensor, x: Tensor, rng: np.random.Generator | None = None) -> StageAnswer:
         """s (N, H, W, channels_s), x (N, H, W, channels_x) -> the stage's answer."""
-        s, x = ops.relu(self.conv_s(s)), ops.relu(self.conv_x(x))  # (N, H, W, compact)
-        if self.pool > 1:
-            s, x = POOLS["max"](s, self.pool), POOLS["avg"](x, self.pool)
-        s, x = ops.flatten(s), ops.flatten(x)  # (N, features)
+        s, x = self.compact(self.conv_s, s, "max"), self.compact(self.conv_x, x, "avg")
         delta = ops.tanh(self.delta(s * x))  # (N, 1)
         p, eta, hidden = self.prediction(self.dropout(s, rng), self.dropout(x, rng))
         return StageAnswer(p, eta, delta, hidden)
+
+    def compact(self, conv: Conv2d, maps: Tensor, pool: str) -> Tensor:
+        """maps (N, H, W, channels) -> (N, features): 1x1 convolution, ReLU, pooling."""
+        if self.may_fuse:
+            return ops.flatten(ops.fusion(maps, conv.w, conv.b, pool=pool, size=self.pool))
+        maps = ops.relu(conv(maps))  # (N, H, W, compact)
+        return ops.flatten(POOLS[pool](maps, self.pool) if self.pool > 1 else maps)
 
 
 def join_answers(answers: Sequence[StageAnswer]) -> tuple[Tensor, Tensor, Tensor]:

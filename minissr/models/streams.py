@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from minissr.autograd.tensor import Tensor
-from minissr.nn.layers import StreamBlock
+from minissr.nn.layers import StreamBlock, stem
 from minissr.nn.module import Module
 
 BLOCKS = 4
@@ -72,9 +72,17 @@ class TwoStreams(Module):
 
     def forward(self, images: Tensor) -> list[tuple[Tensor, Tensor]]:
         """images (N, H, W, 3) -> the maps (s, x) of levels 1 to 4, each (N, size, size, C)."""
-        maps = []
-        s = x = images
-        for block_s, block_x in zip(self.s, self.x, strict=True):
+        s, x = self.first_level(images)
+        maps = [(s, x)]
+        for block_s, block_x in zip(self.s[1:], self.x[1:], strict=True):
             s, x = block_s(s), block_x(x)
             maps.append((s, x))
         return maps
+
+    def first_level(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """The maps (s, x) of level 1; of pixels, in training, by one op for both."""
+        first_s, first_x = self.s[0], self.x[0]
+        together = self.may_fuse and first_s.may_fuse and first_x.may_fuse
+        if self.training and together and images.dtype == np.uint8:
+            return stem(first_s, first_x, images)
+        return first_s(images), first_x(images)

@@ -298,3 +298,18 @@ class StreamBlock(Module):
         kh, kw = conv.w.shape[:2]
         norm.follow(mean, variance, x.shape[0] * (x.shape[1] - kh + 1) * (x.shape[2] - kw + 1))
         return y
+
+
+def stem(s: StreamBlock, x: StreamBlock, images: Tensor) -> tuple[Tensor, Tensor]:
+    """The first blocks of both streams on uint8 `images`, in training, as the one op `ops.stem`.
+
+    `s` is tanh with maximum, `x` ReLU with average pooling; returns their maps (s, x).
+    """
+    check_batch(images)
+    parameters = [(b.conv.w, b.conv.b, b.norm.gamma, b.norm.beta) for b in (x, s)]
+    (map_x, map_s), of_x, of_s = ops.stem(images, *parameters, eps=x.norm.eps)
+    kh, kw = x.conv.w.shape[:2]
+    count = images.shape[0] * (images.shape[1] - kh + 1) * (images.shape[2] - kw + 1)
+    x.norm.follow(*of_x, count)
+    s.norm.follow(*of_s, count)
+    return map_s, map_x

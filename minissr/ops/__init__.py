@@ -19,7 +19,8 @@ _HOMES = {
     "norm": "batch_norm",
     "loss": "mae mse cross_entropy kl_divergence binary_cross_entropy",
     "stagewise": "soft_stagewise_regression",
-    "block": "stream_block",
+    "block": "stream_block stem",
+    "fusion": "fusion",
 }
 _MODULE_OF = {name: module for module, names in _HOMES.items() for name in names.split()}
 

@@ -29,6 +29,7 @@ from minissr.kernels.simd import (
     outer,
     registers,
     run,
+    store,
     store_tile,
     wrapped_run,
 )
@@ -58,22 +59,23 @@ def correlate_image(x, x_at, h, w, c, weights, kh, kw, y, y_at, co):
     first = 0
     while first < total:
         if first + ROWS <= total:
-            pixels = wrapped_run(x_at + first // ow * row + first % ow * c, first % ow, ow, c, row)
+            start = x_at + first // ow * row + first % ow * c
+            pixels = wrapped_run(start, first % ow, ow, c, row, ROWS)
             for channel in range(0, co - PAIR + 1, PAIR):
                 sums = slide(
                     registers(ROWS, 2), x, pixels, row, kh, kw * c, weights, channel, co
                 )
-                store_tile(y, y_at + first * co + channel, co, sums, 2)
+                store_tile(y, run(y_at + first * co + channel, co, ROWS), sums)
             if co % PAIR:
                 channel = co - LANES
                 sums = slide(registers(ROWS, 1), x, pixels, row, kh, kw * c, weights, channel, co)
-                store_tile(y, y_at + first * co + channel, co, sums, 1)
+                store_tile(y, run(y_at + first * co + channel, co, ROWS), sums)
             first += ROWS
         else:  # the last few pixels, one by one
             pixel = (x_at + first // ow * row + first % ow * c,)
             for channel in range(0, co, LANES):
                 sums = slide(registers(1, 1), x, pixel, row, kh, kw * c, weights, channel, co)
-                store_tile(y, y_at + first * co + channel, co, sums, 1)
+                store(y, y_at + first * co + channel, sums[0])
             first += 1
 
 
@@ -103,26 +105,25 @@ def add_weight_grad_image(x, x_at, h, w, c, g, g_at, g_row, gw, gw_at, kh, kw, c
             if tap + ROWS <= k:
                 taps = run(tap, 1, ROWS)
                 for channel in range(0, co - PAIR + 1, PAIR):
-                    sums = load_tile(gw, place + channel, co, ROWS, 2)
-                    sums = over_pixels(
-                        sums, x, taps, start, row, c, g, g_at + channel, g_row, co, oh, ow
-                    )
-                    store_tile(gw, place + channel, co, sums, 2)
+                    places = run(place + channel, co, ROWS)
+                    sums = load_tile(gw, places, 2)
+                    g_here = g_at + channel
+                    sums = over_pixels(sums, x, taps, start, row, c, g, g_here, g_row, co, oh, ow)
+                    store_tile(gw, places, sums)
                 if co % PAIR:
-                    channel = co - LANES
-                    sums = load_tile(gw, place + channel, co, ROWS, 1)
-                    sums = over_pixels(
-                        sums, x, taps, start, row, c, g, g_at + channel, g_row, co, oh, ow
-                    )
-                    store_tile(gw, place + channel, co, sums, 1)
+                    places = run(place + co - LANES, co, ROWS)
+                    sums = load_tile(gw, places, 1)
+                    g_here = g_at + co - LANES
+                    sums = over_pixels(sums, x, taps, start, row, c, g, g_here, g_row, co, oh, ow)
+                    store_tile(gw, places, sums)
                 tap += ROWS
-            else:
+            else:  # the last few taps, one by one
                 for channel in range(0, co, LANES):
-                    sums = load_tile(gw, place + channel, co, 1, 1)
-                    sums = over_pixels(
-                        sums, x, (tap,), start, row, c, g, g_at + channel, g_row, co, oh, ow
-                    )
-                    store_tile(gw, place + channel, co, sums, 1)
+                    places = (place + channel,)
+                    sums = load_tile(gw, places, 1)
+                    g_here = g_at + channel
+                    sums = over_pixels(sums, x, (tap,), start, row, c, g, g_here, g_row, co, oh, ow)
+                    store_tile(gw, places, sums)
                 tap += 1
 
 

@@ -120,7 +120,7 @@ def add_moments(x, h, width, total, product):
                 for p in range(0, ow * COLOURS, COLOURS):
                     sums = outer(sums, x, taps, p, x, there + p)
                     plain = add(plain, load(x, there + p))
-                store_tile(line, 0, LANES, sums, 1)
+                store_tile(line, run(0, LANES, TAPS), sums)
                 for u in range(max(0, y - oh + 1), min(WINDOW - d, y + 1)):
                     for i in range(TAPS):
                         for j in range(min(LANES, TAPS - c)):
@@ -195,7 +195,7 @@ def stem_image(x, h, width, w, shift, split, y_relu, relu_at, y_tanh, tanh_at, f
             corner = (2 * py * width + 2 * px) * COLOURS
             pixels = (corner, corner + COLOURS, corner + row, corner + row + COLOURS)
             for c in range(0, co, LANES):
-                start = load_tile(shift, c, 0, 4, 1)
+                start = load_tile(shift, run(c, 0, 4), 1)
                 h0, h1, h2, h3 = slide(start, x, pixels, row, WINDOW, TAPS, w, c, co)
                 if c < split:
                     relu_average(h0, h1, h2, h3, y_relu, relu_at + c, flags, at + c)
@@ -222,7 +222,7 @@ class Saved(NamedTuple):
     """What `backward` reads; see the head of this module."""
 
     y_tanh: np.ndarray  # (N, OH, OW, CO - split)
-    flags: np.ndarray  # uint8 (N, OH, OW, CO)
+    kept: np.ndarray  # the flags, uint8 (N, OH, OW, CO)
     q_mean: np.ndarray  # (27,)
     w: np.ndarray  # (27, CO), times the unit
     spread: np.ndarray  # C w, (27, CO)
@@ -314,12 +314,12 @@ def add_patch_grad(x, x_at, row, g, columns, co, gw):
         for tap in range(0, TAPS, TAP_ROWS):
             taps = run(tap, 1, TAP_ROWS)
             for c in range(0, co, TRIO):
-                at = (u * TAPS + tap) * co + c
-                sums = load_tile(gw, at, co, TAP_ROWS, 3)
+                places = run((u * TAPS + tap) * co + c, co, TAP_ROWS)
+                sums = load_tile(gw, places, 3)
                 sums = over_pixels(
                     sums, x, taps, x_at + u * row, row, COLOURS, g, c, columns * co, co, 2, columns
                 )
-                store_tile(gw, at, co, sums, 3)
+                store_tile(gw, places, sums)
 
 
 @pjit
