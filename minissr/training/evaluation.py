@@ -10,7 +10,7 @@ import numpy as np
 
 from minissr.data.faces import Dataset, FaceSet
 from minissr.data.preprocessing import Preprocessing
-from minissr.errors import DataError
+from minissr.errors import DataError, MinissrError
 from minissr.nn.module import Module
 from minissr.training import metrics
 from minissr.training.measure import health_of, predict_ages
@@ -71,6 +71,12 @@ def evaluate(
     """
     split = split or next((s for s in ("test", "val") if s in data.splits), "all")
     faces, predicted = _predict(model, preprocessing, data, split, check)
+    if not np.isfinite(predicted).all():
+        lost = int((~np.isfinite(predicted)).sum())
+        raise MinissrError(
+            f"the network gives no age for {lost} of {len(faces)} faces (not a finite number); "
+            "train it again with a lower --lr"
+        )
     constant, baseline = _baseline(data, faces, train_median)
     groups = metrics.by_group(predicted, faces.ages, faces.labels)
     figures: dict[str, Any] = {

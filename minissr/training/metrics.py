@@ -83,7 +83,10 @@ def by_group(
     """
     result = {}
     for name, values in labels.items():
-        values = np.asarray(values).astype(str)
+        values = np.asarray(values)
+        if values.dtype.kind == "f" and np.all(values == np.floor(values)):
+            values = values.astype(np.int64)  # 1 and not 1.0: a code, not a measurement
+        values = values.astype(str)
         present = [value for value in np.unique(values) if value and value != "nan"]
         if 2 <= len(present) <= 20:
             result[name] = [

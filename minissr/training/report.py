@@ -57,7 +57,7 @@ def report(session: Session, result: Evaluation) -> str:
         f"Trained for {session.epochs} epochs; measured is epoch {best['epoch']}, the one with "
         f"the lowest validation MAE ({best['val_mae']:.2f} years).",
         f"## Measured ({where})",
-        code(table_of(result)),
+        code(comparison(result.figures, result.constant)),
         "![predicted against true age](predictions.png)",
         "## By age",
         code(decade_table(result.figures["by_decade"])),
@@ -80,21 +80,13 @@ def closing(session: Session, result: Evaluation) -> list[str]:
     return [
         "",
         f"the best epoch's network on {len(result.faces):,} {result.split} faces, in years:",
-        *table_of(result),
+        *comparison(result.figures, result.constant),
         "",
         *health_table(result.figures["stage_health"]),
         "",
         f"report  {session.run.report}",
         f"next    python -m minissr.predict PICTURE --weights {run}",
     ]
-
-
-def table_of(result: Evaluation) -> list[str]:
-    """The comparison that training ends with."""
-    numbers = result.figures
-    return comparison(
-        numbers, result.constant, numbers["baseline_mae"], numbers["best_possible_mae"]
-    )
 
 
 def groups_of(result: Evaluation) -> list[str]:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
+import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from minissr.training.files import write_text
 from minissr.training.health import OWN_SHARE, SPREAD
 
 Record = Mapping[str, Any]
@@ -66,16 +69,18 @@ def shown(value: float | None, form: str) -> str:
     return "-" if value is None else format(value, form)
 
 
-def comparison(figures: Record, constant: str, baseline: float, best: float | None) -> list[str]:
-    """The network between the constant and the best possible, MAE in years."""
+def comparison(figures: Record, constant: str) -> list[str]:
+    """The network between the constant, described in words, and the best possible; in years."""
     lines = [
-        f"{'':<34}     MAE   CA(3)   CA(5)     bias",
-        f"{'this network':<34}{figures['mae']:>8.2f}{figures['ca3']:>8.1%}{figures['ca5']:>8.1%}"
+        f"{'':<44}     MAE   CA(3)   CA(5)     bias",
+        f"{'this network':<44}{figures['mae']:>8.2f}{figures['ca3']:>8.1%}{figures['ca5']:>8.1%}"
         f"{figures['bias']:>+9.2f}",
-        f"{constant:<34}{baseline:>8.2f}",
+        f"{f'always the {constant}':<44}{figures['baseline_mae']:>8.2f}",
     ]
-    if best is not None:
-        lines.append(f"{'best possible from the drawn cues':<34}{best:>8.2f}")
+    if figures["best_possible_mae"] is not None:
+        lines.append(
+            f"{'best possible, knowing the drawn cues':<44}{figures['best_possible_mae']:>8.2f}"
+        )
     return lines
 
 
@@ -97,3 +102,12 @@ def group_table(name: str, groups: Sequence[Record]) -> list[str]:
             f"{group['value']:<{width}}{group['n']:>8,}{group['mae']:>8.2f}{group['bias']:>+9.2f}"
         )
     return lines
+
+
+def write_json(target: str, value: Any) -> None:
+    """Write a value as JSON to a file, whole or not at all, or to standard output if "-"."""
+    text = json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+    if target == "-":
+        sys.stdout.write(text)
+    else:
+        write_text(target, text)

@@ -1,0 +1,89 @@
+"""`python -m minissr.evaluate CHECKPOINT --data DATA`: how far off a network is, and for whom."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from minissr import cli
+
+if TYPE_CHECKING:
+    from minissr.training.evaluation import Evaluation
+
+EXAMPLE = """example:
+  python -m minissr.evaluate runs/utkface --data data/utkface --json utkface.json
+
+CHECKPOINT is a .safetensors file, a run directory (its best network), or the name of a network
+that comes with minissr. CA(n) is the share of faces with an error of at most n years."""
+
+SPLITS = ("train", "val", "test", "all")
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The options of this command."""
+    parser = argparse.ArgumentParser(
+        prog="python -m minissr.evaluate",
+        description="Measure a network on a data set.",
+        epilog=EXAMPLE,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    parser.add_argument("checkpoint", metavar="CHECKPOINT", help="the network; see below")
+    parser.add_argument("--data", metavar="synthetic|DATA", required=True, help="faces with ages")
+    parser.add_argument(
+        "--split", choices=SPLITS, help="which of them [test where there is one, else val]"
+    )
+    parser.add_argument("--json", metavar="FILE|-", help="write the figures; - is standard output")
+    parser.add_argument("--backend", default="auto", metavar="auto|numpy|numba|cupy", help="[auto]")
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command; returns 0 or raises what `cli.run` turns into a sentence."""
+    args = build_parser().parse_args(argv)
+    from minissr.data.faces import open_dataset
+    from minissr.kernels.backend import use_backend
+    from minissr.training.evaluation import evaluate
+    from minissr.training.network import load_network
+    from minissr.training.results import write_json
+
+    with use_backend(args.backend) as backend:
+        network = load_network(args.checkpoint)
+        recipe = network.about.get("training", {})
+        data = open_dataset(args.data, seed=recipe.get("seed", 0))
+        out = sys.stderr if args.json == "-" else sys.stdout
+        print(f"backend  {backend}\nnetwork  {network.path}\ndata     {data.describe()}", file=out)
+        trained_on = network.about.get("data", {})
+        result = evaluate(
+            network.model, network.preprocessing, data, args.split, trained_on.get("train_median")
+        )
+    print("\n".join(describe(result)), file=out)
+    if args.json:
+        write_json(args.json, {**result.figures, "checkpoint_sha256": network.sha256})
+    return 0
+
+
+def describe(result: Evaluation) -> list[str]:
+    """Everything that was measured, for reading."""
+    from minissr.training.results import comparison, decade_table, group_table, health_table
+
+    figures = result.figures
+    lines = [
+        f"split    {result.split}, {len(result.faces):,} faces",
+        "",
+        *comparison(figures, result.constant),
+        "",
+        f"median error {figures['median_ae']:.2f}, RMSE {figures['rmse']:.2f}, "
+        f"{figures['parameters']:,} parameters",
+        "",
+        *decade_table(figures["by_decade"]),
+    ]
+    for name, groups in figures.get("by_group", {}).items():
+        lines += ["", *group_table(name, groups)]
+    return [*lines, "", *health_table(figures["stage_health"])]
+
+
+if __name__ == "__main__":
+    sys.exit(cli.run(main))

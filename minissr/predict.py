@@ -1,0 +1,136 @@
+"""`python -m minissr.predict PATH...`: ages for pictures of faces."""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import io
+import json
+import sys
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from minissr import cli
+from minissr.errors import MinissrError
+
+if TYPE_CHECKING:
+    from minissr.faces.answers import Answer
+
+EXAMPLE = """example:
+  python -m minissr.predict face.jpg album/ 'more/*.png' --weights runs/utkface --json ages.json
+
+Each picture is taken to be one face, cropped as the network was trained; this version doesn't look
+for faces in a photo. A picture that can't be used is a line in the result, not the end of it."""
+
+COLUMNS = ("file", "face", "box", "age", "raw_age", "status", "message")
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The options of this command."""
+    parser = argparse.ArgumentParser(
+        prog="python -m minissr.predict",
+        description="Tell the age of faces in pictures.",
+        epilog=EXAMPLE,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    parser.add_argument("path", metavar="PATH", nargs="+", help="picture, folder or 'pattern*'")
+    parser.add_argument(
+        "--weights", metavar="CHECKPOINT", help="a network: .safetensors, run directory, or name"
+    )
+    parser.add_argument("--json", metavar="FILE|-", help="write rows as JSON; - is standard output")
+    parser.add_argument("--csv", metavar="FILE|-", help="write rows as CSV; - is standard output")
+    parser.add_argument("--explain", action="store_true", help="also tell what each stage says")
+    parser.add_argument("--backend", default="auto", metavar="auto|numpy|numba|cupy", help="[auto]")
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command; returns 0 or raises what `cli.run` turns into a sentence."""
+    args = build_parser().parse_args(argv)
+    if args.json == "-" and args.csv == "-":
+        raise MinissrError("--json - and --csv - would mix; write one of them to a file")
+    from minissr.estimator import load
+    from minissr.faces.answers import answers, find_pictures
+    from minissr.training.files import write_text
+
+    files = list(find_pictures(args.path))
+    estimator = load(args.weights or default_weights(), backend=args.backend)
+    print(
+        f"network {estimator.network.path}; each picture is taken as one cropped face",
+        file=sys.stderr,
+    )
+    rows = []
+    for row in answers(estimator, files, explain=args.explain):
+        rows.append(row)
+        if "-" not in (args.json, args.csv):
+            print("\n".join(lines(row)))
+    for target, text in ((args.json, as_json(rows)), (args.csv, as_csv(rows))):
+        if target == "-":
+            sys.stdout.write(text)
+        elif target:
+            write_text(target, text)
+    if any(row.status == "ok" for row in rows):
+        return 0
+    if len(rows) == 1:
+        raise MinissrError(f"{printable(rows[0].file)}: {rows[0].message}")
+    raise MinissrError(f"none of {len(rows)} pictures could be used; the rows say why")
+
+
+def default_weights() -> str:
+    """The network to use when none is named."""
+    from minissr.training.network import shipped
+
+    names = shipped()
+    if not names:
+        raise MinissrError(
+            "no network comes with this version; train one (python -m minissr.train --data DATA) "
+            "and name its run directory with --weights"
+        )
+    return names[0]
+
+
+def lines(row: Answer) -> list[str]:
+    """A row for reading: the age, then the file; what each stage says below."""
+    name = printable(row.file)
+    if row.age is None or row.raw_age is None:
+        return [f"    -        {name}: {row.message}"]
+    beyond = "" if row.age == row.raw_age else f"  (the network says {row.raw_age:.1f})"
+    shown = [f"{row.age:5.1f} years  {name}{beyond}"]
+    for k, stage in enumerate(row.stages or [], 1):
+        bins = ", ".join(
+            f"{p:.2f} x {low:.1f} to {high:.1f}"
+            for p, (low, high) in zip(stage["p"], stage["edges"], strict=True)
+        )
+        shown.append(
+            f"             stage {k}: {stage['contribution']:+.1f} years; "
+            f"width {stage['width']:.1f}, delta {stage['delta']:+.2f}; p x bin: {bins}"
+        )
+    return shown
+
+
+def printable(name: str) -> str:
+    """A file's name without what would move the cursor or can't be written."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in name)
+
+
+def as_json(rows: Sequence[Answer]) -> str:
+    """All rows as a JSON list."""
+    return json.dumps([row.to_json() for row in rows], indent=2) + "\n"
+
+
+def as_csv(rows: Sequence[Answer]) -> str:
+    """All rows as CSV with a header."""
+    text = io.StringIO(newline="")
+    writer = csv.DictWriter(text, COLUMNS, extrasaction="ignore", lineterminator="\n")
+    writer.writeheader()
+    for row in rows:
+        values = row.to_json()
+        values["file"] = printable(row.file)
+        values["box"] = " ".join(map(str, row.box or []))
+        writer.writerow(values)
+    return text.getvalue()
+
+
+if __name__ == "__main__":
+    sys.exit(cli.run(main))
