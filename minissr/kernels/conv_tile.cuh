@@ -64,14 +64,38 @@ __device__ __forceinline__ void fetch_weights(const real* __restrict__ w, Weight
     }
 }
 
-// sums[2 r + s][k] = the convolution at row r, column s of this thread's window, channel k of its
-// four; without a bias. All 256 threads call it: there are barriers inside. The patch and the
-// weights of the last slice stay in shared memory, and all threads are done with them.
+// Add the products of a slice's `channels` channels: sums[2 r + s][k] is the convolution at row r,
+// column s of this thread's window, channel k of its four.
+__device__ __forceinline__ void accumulate(const Patch& patch, const Weights& weights, int channels,
+                                           real (&sums)[4][4]) {
+    const int corner = window_row() * PATCH_COLUMNS + window_column();
+    for (int c = 0; c < channels; c++) {
+        real pixels[KH + 1][KW + 1];  // what the four windows of this thread see together
+#pragma unroll
+        for (int r = 0; r < KH + 1; r++)
+#pragma unroll
+            for (int s = 0; s < KW + 1; s++)
+                pixels[r][s] = patch[c][corner + r * PATCH_COLUMNS + s];
+#pragma unroll
+        for (int u = 0; u < KH; u++)
+#pragma unroll
+            for (int v = 0; v < KW; v++) {
+                const Four weight = weights[u * KW + v][c][channel_group()];
+#pragma unroll
+                for (int p = 0; p < 4; p++)
+#pragma unroll
+                    for (int k = 0; k < 4; k++)
+                        sums[p][k] += pixels[p / 2 + u][p % 2 + v] * weight.part[k];
+            }
+    }
+}
+
+// The convolution of this thread's pixels and channels, without a bias. All 256 threads call it:
+// there are barriers inside, and behind the last one nobody needs `patch` and `weights` any more.
 template <class Pixel>
 __device__ __forceinline__ void convolve(const Pixel* __restrict__ x, const real* __restrict__ w,
                                          Patch& patch, Weights& weights, Tile tile, int first,
                                          int H, int W, int C, int CO, real (&sums)[4][4]) {
-    const int corner = window_row() * PATCH_COLUMNS + window_column();
 #pragma unroll
     for (int p = 0; p < 4; p++)
 #pragma unroll
@@ -80,26 +104,7 @@ __device__ __forceinline__ void convolve(const Pixel* __restrict__ x, const real
         fetch_patch(x, patch, tile, c0, H, W, C);
         fetch_weights(w, weights, c0, first, C, CO);
         __syncthreads();
-        const int channels = min(SLICE, C - c0);
-        for (int c = 0; c < channels; c++) {
-            real pixels[KH + 1][KW + 1];  // what the four windows of this thread see together
-#pragma unroll
-            for (int r = 0; r < KH + 1; r++)
-#pragma unroll
-                for (int s = 0; s < KW + 1; s++)
-                    pixels[r][s] = patch[c][corner + r * PATCH_COLUMNS + s];
-#pragma unroll
-            for (int u = 0; u < KH; u++)
-#pragma unroll
-                for (int v = 0; v < KW; v++) {
-                    const Four weight = weights[u * KW + v][c][channel_group()];
-#pragma unroll
-                    for (int p = 0; p < 4; p++)
-#pragma unroll
-                        for (int k = 0; k < 4; k++)
-                            sums[p][k] += pixels[p / 2 + u][p % 2 + v] * weight.part[k];
-                }
-        }
+        accumulate(patch, weights, min(SLICE, C - c0), sums);
         __syncthreads();
     }
 }

@@ -36,7 +36,7 @@ PARAMETER = re.compile(
     r"\s*(?P<const>const\s+)?(?P<type>\w+)\s*(?P<pointer>\*?)\s*(?:__restrict__\s+)?(?P<name>\w+)\s*"
 )
 REAL_NAMES = {"float32": "float", "float64": "double"}
-DTYPES = {"byte": "uint8", "int": "int32", "unsigned": "uint32", "float": "float32"}
+DTYPES = {"byte": "uint8", "int": "int32", "unsigned": "uint32", "double": "float64"}
 LARGEST = 2**31 - 1  # kernels index with 32-bit integers
 
 
@@ -50,7 +50,7 @@ class Parameter:
     """One parameter of a kernel, as its declaration has it."""
 
     name: str
-    type: str  # "real", "int", "byte", or a name given by `defines`
+    type: str  # "real", "int", "byte" ..., or a name given by `defines`
     pointer: bool
     const: bool
 
@@ -63,7 +63,8 @@ def read_source(path: Path) -> str:
     """
 
     def included(match: re.Match[str]) -> str:
-        header = KERNELS / match["name"]
+        beside = path.parent / match["name"]
+        header = beside if beside.exists() else KERNELS / match["name"]
         line = path.read_text().count("\n", 0, match.start()) + 2
         return f'#line 1 "{header.name}"\n{header.read_text()}#line {line} "{path.name}"'
 
@@ -99,6 +100,7 @@ class Program:
     def __init__(self, module_file: str, name: str) -> None:
         self.path = Path(module_file).parent / name
         self._modules: dict[tuple[Any, ...], Any] = {}
+        self._functions: dict[tuple[Any, ...], Any] = {}
 
     @functools.cached_property
     def source(self) -> str:
@@ -115,13 +117,14 @@ class Program:
 
     def function(self, kernel: str, dtype: Any, defines: Mapping[str, Any]) -> Any:
         """The compiled kernel for one float type on the current device."""
-        device = xp().cuda.Device().id
-        key = (device, np.dtype(dtype).name, *sorted(defines.items()))
-        if key not in self._modules:
-            self._modules[key] = xp().RawModule(
-                code=self.source, options=self.options(dtype, defines)
-            )
-        return self._modules[key].get_function(kernel)
+        options = self.options(dtype, defines)
+        module_key = (xp().cuda.Device().id, *options)
+        key = (kernel, *module_key)
+        if key not in self._functions:
+            if module_key not in self._modules:
+                self._modules[module_key] = xp().RawModule(code=self.source, options=options)
+            self._functions[key] = self._modules[module_key].get_function(kernel)
+        return self._functions[key]
 
     def launch(
         self,
@@ -164,6 +167,8 @@ class Program:
             checked_argument(f"{kernel}: {p.name}", p, np.dtype(types[p.type]), argument)
             for p, argument in zip(parameters, arguments, strict=True)
         ]
+        if max(grid[1:], default=0) > 65535:
+            raise ValueError(f"{kernel}: a grid of {grid} blocks; use a smaller batch")
         if 0 not in grid:
             self.function(kernel, dtype, defines)(grid, block, tuple(checked))
 
@@ -206,3 +211,18 @@ def shares(count: int, units: int, wanted: int = 512, least: int = 64) -> tuple[
     parts = max(1, min(blocks(wanted, units), count // least))
     share = blocks(count, parts) if count else 1
     return max(1, blocks(count, share)), share
+
+
+@functools.lru_cache(maxsize=64)
+def arrivals(rows: int, device: int) -> Any:
+    """Zeros (uint32) that blocks count their arrival in and that are zero again afterwards.
+
+    One array a device serves all launches, which is right because launches on a stream follow one
+    another; work on a second stream at the same time must not use these kernels.
+    """
+    return xp().zeros(rows, "uint32")
+
+
+def arrival_counters(rows: int) -> Any:
+    """`arrivals` for at least `rows` rows of a grid on the current device."""
+    return arrivals(max(64, rows), xp().cuda.Device().id)

@@ -53,6 +53,9 @@ class Nvrtc:
     """One version of the compiler."""
 
     def __init__(self, path: Path) -> None:
+        # NVRTC opens its companion by name only; loading that first makes the name known.
+        for companion in path.parent.glob("libnvrtc-builtins.so.*"):
+            ctypes.CDLL(str(companion))
         self.library = ctypes.CDLL(str(path))
         self.library.nvrtcGetErrorString.restype = ctypes.c_char_p
 

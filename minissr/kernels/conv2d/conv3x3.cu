@@ -91,7 +91,7 @@ extern "C" __global__ void __launch_bounds__(256)
 //   shared   the 10 x 18 pixels under the tile and the weights, 8 input channels at a time
 //   bytes    a block reads 180 C pixels and 288 C weights once (1.4 and 2.3 an output pixel and
 //            input channel, for all 32 channels together) and writes 4096 numbers
-extern "C" __global__ void __launch_bounds__(THREADS)
+extern "C" __global__ void __launch_bounds__(THREADS, 2)
     conv3x3_blocked(const real* __restrict__ x, const real* __restrict__ w,
                     const real* __restrict__ bias, real* __restrict__ y, int N, int H, int W, int C,
                     int CO) {

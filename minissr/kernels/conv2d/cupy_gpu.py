@@ -99,9 +99,15 @@ def conv2d_weight_grad(
         partial = cuda.xp().empty((parts, *w_shape), x.dtype)
         arguments = (x, gy, partial, windows, share, *sizes, groups)
         GROUPS.launch("conv_groups_weight_grad", x.dtype, (blocks, parts), 128, *arguments)
+    return add_parts(partial)
+
+
+def add_parts(partial: Array) -> Array:
+    """The sum over the first axis of `partial` (parts, ...), always in the same order."""
+    parts, *shape = partial.shape
     if parts == 1:
-        return partial.reshape(w_shape)
-    gw = cuda.xp().empty(w_shape, x.dtype)
-    arguments = (partial, gw, parts, weights)
-    GEMM.launch("sum_parts", x.dtype, cuda.blocks(weights, 128), 128, *arguments)
-    return gw
+        return partial.reshape(shape)
+    total = cuda.xp().empty(shape, partial.dtype)
+    arguments = (partial, total, parts, total.size)
+    GEMM.launch("sum_parts", partial.dtype, cuda.blocks(total.size, 128), 128, *arguments)
+    return total

@@ -140,6 +140,12 @@ class ndarray(np.lib.mixins.NDArrayOperatorsMixin):  # noqa: N801
             return NotImplemented
         return compute(ufunc.__name__, ufunc, arguments, settings)
 
+    def __array_function__(self, function: Any, types: Any, arguments: Any, settings: Any) -> Any:
+        """`numpy.f(a)` of an array of this package is `cupy.f(a)`."""
+        if any(kind is np.ndarray for kind in types):
+            return NotImplemented
+        return getattr(sys.modules["cupy"], function.__name__)(*arguments, **settings)
+
     def get(self, stream: Any = None, order: str = "C", out: np.ndarray | None = None) -> Any:
         """A copy in the host's memory."""
         note("to host", "get", self.nbytes, self.nbytes)
