@@ -28,8 +28,8 @@ from minissr.kernels.backend import array_module
 
 MODES = ("direction", "inputs", "elements")
 
-# How many last places of the summands of f a difference may be off by rounding alone.
-ROUNDING = 64 * np.finfo(np.float64).eps
+# How far a difference of f may be off by rounding alone, in units of the sum of |c y|.
+ROUNDING = 16 * np.finfo(np.float64).eps
 
 
 class GradientError(Exception):
@@ -47,8 +47,15 @@ class Comparison:
     where: str  # "w[0, 2]", "a direction over x, w, b"
     analytic: float
     numeric: float
-    error: float  # |analytic - numeric| / norm of the gradient
+    error: float  # |analytic - numeric| / norm of the gradient (if that is 0: as it is)
     allowed: float  # the largest `error` that passes
+
+    @property
+    def badness(self) -> float:
+        """The error in units of what is allowed; infinite if it isn't a number."""
+        if self.error == 0:
+            return 0.0
+        return self.error / self.allowed if self.error <= np.inf and self.allowed else np.inf
 
     def __str__(self) -> str:
         return (
@@ -154,12 +161,12 @@ def gradcheck(
                         f"{slope.name} has a kink within a step of {eps:g} from its inputs, "
                         f"seen along {where}; move the inputs away from ties"
                     )
-        if any(c.error > c.allowed for c in comparisons):
+        if any(c.badness > 1 for c in comparisons):
             slope.check_repeatable()
         raise_if_wrong(comparisons, mode)
         if not comparisons:
             raise KinkError(f"{slope.name} is at a kink in every element; nothing was compared")
-        worst = max(comparisons, key=lambda c: c.error / c.allowed)
+        worst = max(comparisons, key=lambda c: c.badness)
         return GradcheckReport(mode, worst, len(comparisons), tuple(kinks))
     finally:
         slope.restore()
@@ -167,9 +174,9 @@ def gradcheck(
 
 def raise_if_wrong(comparisons: list[Comparison], mode: str) -> None:
     """Raise GradientError with the worst of the comparisons that failed, if any did."""
-    wrong = [c for c in comparisons if not c.error <= c.allowed]
+    wrong = [c for c in comparisons if c.badness > 1]
     if wrong:
-        worst = max(wrong, key=lambda c: np.nan_to_num(c.error / c.allowed, nan=np.inf))
+        worst = max(wrong, key=lambda c: c.badness)
         raise GradientError(
             f"wrong gradient, {len(wrong)} of {len(comparisons)} slopes (mode {mode}), "
             f"worst {worst}"
@@ -261,15 +268,13 @@ class Slope:
         analytic = float(sum((self.gradient[i] * u).sum() for i, u in direction.items()))
         up, down = self.evaluate(direction, eps), self.evaluate(direction, -eps)
         numeric = self.change(up, down) / (2 * eps)
-        noise = self.rounding / eps
-        allowed = tol + (noise / norm if norm else 0.0)
-        # Without a gradient there is nothing to be relative to: the noise is the whole tolerance.
-        unit = norm or noise or 1.0
-        error = abs(analytic - numeric) / unit
-        comparison = Comparison(where, analytic, numeric, error, allowed if norm else 1.0)
-        if error <= comparison.allowed:
+        limit = tol * norm + self.rounding / eps
+        unit = norm or 1.0  # of a gradient that is 0 nothing is a fraction
+        comparison = Comparison(
+            where, analytic, numeric, abs(analytic - numeric) / unit, limit / unit
+        )
+        if comparison.badness <= 1:
             return comparison, False
-        limit = comparison.allowed * unit
         return comparison, self.kinked(direction, eps, limit, up, down, numeric)
 
     def kinked(

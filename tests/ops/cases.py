@@ -47,6 +47,7 @@ from minissr.ops.basic import (
 )
 from minissr.ops.block import Block, Stem
 from minissr.ops.conv import Conv2d
+from minissr.ops.fusion import Fusion
 from minissr.ops.linear import Dense, MatMul
 from minissr.ops.loss import (
     BinaryCrossEntropy,
@@ -346,7 +347,7 @@ class Images:
         normed = batch_norm_train_forward(conv, gamma, beta, 1e-3)[0]
         if activation == "relu" and abs(normed).min() < CLEAR / 10:
             return True
-        return pool == "max" and closest_in_windows(normed, activation) < CLEAR / 10
+        return pool == "max" and closest_in_windows(normed, 2, activation) < CLEAR / 10
 
 
 @st.composite
@@ -386,15 +387,34 @@ def stems(draw: st.DrawFn) -> Case:
             return Case((x, *first, *second), {"unit": unit, "offset": offset, "eps": 1e-3})
 
 
-def closest_in_windows(normed: np.ndarray, activation: str) -> float:
-    """How close the two largest values of a 2x2 window come, where they decide anything."""
-    n, h, w, c = normed.shape
-    cut = normed[:, : h // 2 * 2, : w // 2 * 2].reshape(n, h // 2, 2, w // 2, 2, c)
-    sorted_ = np.sort(cut.transpose(0, 1, 3, 5, 2, 4).reshape(-1, 4))
-    gaps = sorted_[:, 3] - sorted_[:, 2]
+def closest_in_windows(values: np.ndarray, size: int, activation: str) -> float:
+    """How close the two largest values of a window come, where they decide anything."""
+    n, h, w, c = values.shape
+    h, w = h // size, w // size
+    cut = values[:, : h * size, : w * size].reshape(n, h, size, w, size, c)
+    ranked = np.sort(cut.transpose(0, 1, 3, 5, 2, 4).reshape(-1, size * size))
+    if size == 1:
+        return np.inf
+    gaps = ranked[:, -1] - ranked[:, -2]
     if activation == "relu":
-        gaps = gaps[sorted_[:, 3] > 0]  # all below 0: the maximum is a flat 0
+        gaps = gaps[ranked[:, -1] > 0]  # all below 0: the maximum is a flat 0
     return gaps.min(initial=np.inf)
+
+
+@st.composite
+def fusions(draw: st.DrawFn) -> Case:
+    """Small ones of any kind, and some with the network's channels."""
+    wide, pool = draw(st.booleans()), draw(st.sampled_from(["avg", "max"]))
+    c, co = (16, 10) if wide else (draw(st.integers(1, 4)), draw(st.integers(1, 4)))
+    h, w_, size = draw(st.integers(2, 5)), draw(st.integers(2, 5)), draw(st.integers(1, 2))
+    rng, n = np.random.default_rng(draw(seeds)), draw(st.integers(1, 2))
+    while True:
+        x, w = rng.standard_normal((n, h, w_, c)), rng.standard_normal((1, 1, c, co))
+        bias = rng.standard_normal(co)
+        values = conv2d_forward(x, w, bias, (1, 1), (0, 0, 0, 0), 1)
+        near_tie = pool == "max" and closest_in_windows(values, size, "relu") < CLEAR / 10
+        if abs(values).min() > CLEAR / 10 and not near_tie:
+            return Case((x, w, bias), {"pool": pool, "size": size})
 
 
 # ---- losses and stages ------------------------------------------------------------------------
@@ -487,6 +507,7 @@ CASES: dict[type[Function], st.SearchStrategy[Case]] = {
     BatchNormEval: batch_norms(train=False),
     Block: blocks(),
     Stem: stems(),
+    Fusion: fusions(),
     MeanAbsoluteError: regressions(),
     MeanSquaredError: regressions(),
     CrossEntropy: classifications(soft_only=False),
