@@ -113,6 +113,7 @@ def _tiff(data: bytes) -> Header | None:
     """The first directory of a TIFF: tags 256 and 257 are the size, 273 and 279 the strips.
 
     (324 and 325 are the same for tiles.) The file is complete if it reaches the end of them all.
+    Alpha is a fourth sample (277) of an RGB picture (262 is 2); the fourth of CMYK is black.
     """
     order = "<" if data[:2] == b"II" else ">"
     widths = {1: "B", 3: "H", 4: "I"}  # field types BYTE, SHORT, LONG
@@ -120,7 +121,7 @@ def _tiff(data: bytes) -> Header | None:
     tags: dict[int, tuple[int, ...]] = {}
     for entry in range(struct.unpack_from(order + "H", data, at)[0]):
         tag, kind, count = struct.unpack_from(order + "HHI", data, at + 2 + 12 * entry)
-        if tag not in (256, 257, 273, 279, 324, 325, 338) or kind not in widths:
+        if tag not in (256, 257, 262, 273, 277, 279, 324, 325) or kind not in widths:
             continue
         value_at = at + 2 + 12 * entry + 8
         if count * struct.calcsize(widths[kind]) > 4:  # the field holds where its values are
@@ -133,7 +134,8 @@ def _tiff(data: bytes) -> Header | None:
     offsets = tags.get(273) or tags.get(324) or ()
     sizes = tags.get(279) or tags.get(325) or ()
     reach = max((o + s for o, s in zip(offsets, sizes, strict=False)), default=0)
-    return Header("TIFF", tags[256][0], tags[257][0], len(data) >= reach, alpha=338 in tags)
+    alpha = tags.get(262) == (2,) and tags.get(277) == (4,)
+    return Header("TIFF", tags[256][0], tags[257][0], len(data) >= reach, alpha)
 
 
 _READERS: dict[bytes, Callable[[bytes], Header | None]] = {
