@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from minissr.errors import BackendMismatch, BackendUnavailable
+from minissr.kernels import device
 
 CHOICES = ("auto", "numpy", "numba", "cupy")
 _chosen: contextvars.ContextVar[str] = contextvars.ContextVar("backend", default="auto")
@@ -36,14 +37,19 @@ def resolve(name: str) -> str:
     if name not in CHOICES:
         raise ValueError(f"backend {name!r} is none of {', '.join(CHOICES)}")
     if name == "auto":
-        return "numba" if numba_installed() else "numpy"
+        return "cupy" if device.gpu_answers() else on_cpu()
     if name == "numba" and not numba_installed():
         raise BackendUnavailable(
             "backend numba needs Numba, which is not installed: pip install numba"
         )
-    if name == "cupy":
-        raise BackendUnavailable("backend cupy: this version has no CUDA kernels; use numba")
+    if name == "cupy" and (missing := device.why_no_gpu()):
+        raise BackendUnavailable(f"backend cupy needs {missing}")
     return name
+
+
+def on_cpu() -> str:
+    """What computes NumPy arrays when nobody chose: `numba` where it is installed."""
+    return "numba" if numba_installed() else "numpy"
 
 
 @contextlib.contextmanager
@@ -78,4 +84,9 @@ def backend_of(op: str, arrays: list[Any]) -> str:
     if homes == {"cupy"}:
         return "cupy"
     chosen = _chosen.get()
-    return resolve("auto") if chosen == "auto" else chosen
+    if chosen == "cupy":
+        raise BackendMismatch(
+            f"{op} got arrays of numpy where the backend is cupy; move them first, "
+            "with model.to('cupy') or tensor.to('cupy')"
+        )
+    return on_cpu() if chosen == "auto" else chosen

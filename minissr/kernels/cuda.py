@@ -81,7 +81,9 @@ def declarations(source: str) -> dict[str, tuple[Parameter, ...]]:
             if match is None:
                 raise RuntimeError(f"{kernel['name']}: can't read the parameter {text.strip()!r}")
             parameters.append(
-                Parameter(match["name"], match["type"], bool(match["pointer"]), bool(match["const"]))
+                Parameter(
+                    match["name"], match["type"], bool(match["pointer"]), bool(match["const"])
+                )
             )
         found[kernel["name"]] = tuple(parameters)
     return found

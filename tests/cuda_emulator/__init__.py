@@ -9,9 +9,13 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from types import ModuleType
 
 STAND_IN = Path(__file__).parent / "stand_in"
 BANNER = "cupy (emulated): CUDA kernels run on the CPU; no time measured here is a GPU's"
+
+
+_kept: dict[str, ModuleType] = {}  # the stand-in's modules while it is uninstalled
 
 
 def install() -> None:
@@ -21,12 +25,12 @@ def install() -> None:
         raise RuntimeError("the real cupy is imported already; start the emulator in a new process")
     if str(STAND_IN) not in sys.path:
         sys.path.insert(0, str(STAND_IN))
+    sys.modules.update(_kept)  # the same modules again: classes must stay the same
 
 
 def uninstall() -> None:
-    """Undo `install`: forget the stand-in, so that `import cupy` means the real one again."""
+    """Undo `install`, so that `import cupy` means the real one, or nothing, again."""
     if str(STAND_IN) in sys.path:
         sys.path.remove(str(STAND_IN))
     for name in [n for n in sys.modules if n == "cupy" or n.startswith("cupy.")]:
-        if getattr(sys.modules["cupy"], "is_emulated", False) or name != "cupy":
-            del sys.modules[name]
+        _kept[name] = sys.modules.pop(name)

@@ -5,17 +5,22 @@
 
 A launch is checked as strictly as a device is unforgiving: the number of arguments, the exact type
 of each (a Python int would arrive as 8 bytes where the kernel reads 4), contiguity, the limits on
-grid and block. How threads are ordered, and whether a sanitizer watches, are attributes.
+grid and block. How threads are ordered, and whether a sanitizer watches, is said by `running`:
+
+    with running(mode="tsan", order="random", seed=3):
+        module.launch(...)
 """
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import os
 import struct
 import subprocess
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -30,6 +35,45 @@ SANITIZER_SETTINGS = {
     "TSAN_OPTIONS": "exitcode=66:halt_on_error=1:history_size=4",
 }
 VALUE, ARRAY, NULL = 0, 1, 2
+
+
+@dataclass(frozen=True)
+class Running:
+    """How launches are run.
+
+    Attributes
+    ----------
+    mode : "fast" | "asan" | "tsan"
+        In this process, or each launch in a child process under a sanitizer.
+    order : str
+        Of threads and blocks, one of `ORDERS`.
+    seed : int
+        Of the random orders.
+    """
+
+    mode: str = os.environ.get("CUDA_EMULATOR_MODE", "fast")
+    order: str = os.environ.get("CUDA_EMULATOR_ORDER", "forward")
+    seed: int = int(os.environ.get("CUDA_EMULATOR_SEED", "1"))
+
+    def __post_init__(self) -> None:
+        if self.mode not in MODES:
+            raise ValueError(f"mode {self.mode!r} is none of {', '.join(MODES)}")
+        if self.order not in ORDERS:
+            raise ValueError(f"order {self.order!r} is none of {', '.join(ORDERS)}")
+
+
+_running = Running()
+
+
+@contextlib.contextmanager
+def running(**changes: Any) -> Iterator[Running]:
+    """Inside the `with` block launches are run with other settings; see `Running`."""
+    global _running
+    before, _running = _running, replace(_running, **changes)
+    try:
+        yield _running
+    finally:
+        _running = before
 
 
 class Geometry(ctypes.Structure):
@@ -54,24 +98,10 @@ class Module:
         CUDA C++. Every `extern "C" __global__` function can be launched.
     options : sequence of str
         NVRTC options; `-D` is honoured.
-    mode : "fast" | "asan" | "tsan", optional
-        In this process, or each launch in a child process under a sanitizer. Default:
-        CUDA_EMULATOR_MODE, else "fast".
-
-    Attributes
-    ----------
-    order, seed : str, int
-        Order of threads and blocks, one of `ORDERS`. Defaults: CUDA_EMULATOR_ORDER, else "forward";
-        CUDA_EMULATOR_SEED, else 1.
     """
 
-    def __init__(self, source: str, options: Sequence[str] = (), mode: str | None = None) -> None:
+    def __init__(self, source: str, options: Sequence[str] = ()) -> None:
         self.source, self.options = source, tuple(options)
-        self.mode = mode or os.environ.get("CUDA_EMULATOR_MODE", "fast")
-        self.order = os.environ.get("CUDA_EMULATOR_ORDER", "forward")
-        self.seed = int(os.environ.get("CUDA_EMULATOR_SEED", "1"))
-        if self.mode not in MODES:
-            raise ValueError(f"mode {self.mode!r} is none of {', '.join(MODES)}")
         # The types of the parameters come from the compiled library, whatever the mode.
         path, self.kernels = build(source, options, "fast")
         self.library = ctypes.CDLL(str(path))
@@ -110,13 +140,12 @@ class Module:
             check_argument(name, *parameter, argument)
             for parameter, argument in zip(parameters, arguments, strict=True)
         ]
-        order = ORDERS.index(self.order)
-        if self.mode == "fast":
-            geometry = Geometry(grid, block, shared, self.with_fibers, order, self.seed)
-            self._launch_here(name, geometry, checked)
+        how = _running
+        schedule = (int(self.with_fibers), ORDERS.index(how.order), how.seed)
+        if how.mode == "fast":
+            self._launch_here(name, Geometry(grid, block, shared, *schedule), checked)
         else:
-            numbers = (*grid, *block, shared, int(self.with_fibers), order, self.seed)
-            self._launch_in_child(name, numbers, checked)
+            self._launch_in_child(how.mode, name, (*grid, *block, shared, *schedule), checked)
 
     def _check_geometry(self, name: str, grid: Sequence[int], block: Sequence[int]) -> None:
         x, y, z = block
@@ -141,8 +170,10 @@ class Module:
         if getattr(self.library, f"emulator_launch_{name}")(ctypes.byref(geometry), addresses):
             raise EmulatorError(f"{name}: {self.library.emulator_message().decode()}")
 
-    def _launch_in_child(self, name: str, numbers: Sequence[int], arguments: list[Any]) -> None:
-        program, _ = build(self.source, self.options, self.mode)
+    def _launch_in_child(
+        self, mode: str, name: str, numbers: Sequence[int], arguments: list[Any]
+    ) -> None:
+        program, _ = build(self.source, self.options, mode)
         with tempfile.TemporaryDirectory() as folder:
             path = os.path.join(folder, "launch")
             with open(path, "wb") as file:
@@ -160,7 +191,7 @@ class Module:
             )
             if result.returncode:
                 raise EmulatorError(
-                    f"{name} [{self.mode}, exit {result.returncode}]: {result.stderr[:6000]}"
+                    f"{name} [{mode}, exit {result.returncode}]: {result.stderr[:6000]}"
                 )
             with open(path, "rb") as file:
                 for kind, argument in arguments:

@@ -132,9 +132,7 @@ def block_backward(
     sizes = (n, height, width, c, co, eps, *kinds)
     grid = (workers, cuda.blocks(c, CHANNELS), groups)
     arguments = (x, gy, z, *statistics, gbeta, ggamma, partial, *sizes)
-    BACKWARD.launch(
-        "block_weight_grad", dtype, grid, THREADS, *arguments, defines=defines(w, x)
-    )
+    BACKWARD.launch("block_weight_grad", dtype, grid, THREADS, *arguments, defines=defines(w, x))
     gw = add_parts(partial)
 
     gx = None
@@ -143,7 +141,5 @@ def block_backward(
         tiles = cuda.blocks(height, TILE_ROWS) * cuda.blocks(width, TILE_COLUMNS)
         grid = (tiles, cuda.blocks(c, TILE_CHANNELS), n)
         arguments = (gy, z, w, *statistics, gbeta, ggamma, gx, *sizes)
-        BACKWARD.launch(
-            "block_input_grad", dtype, grid, THREADS, *arguments, defines=defines(w, x)
-        )
+        BACKWARD.launch("block_input_grad", dtype, grid, THREADS, *arguments, defines=defines(w, x))
     return gx, gw, cuda.xp().zeros_like(gamma), ggamma, gbeta

@@ -41,7 +41,9 @@ def conv2d_forward(
     if groups == 1 and (kh, kw, stride) == (3, 3, (1, 1)) and not any(padding):
         tiles = cuda.blocks(oh, TILE_ROWS) * cuda.blocks(ow, TILE_COLUMNS)
         grid = (tiles, cuda.blocks(co, TILE_CHANNELS), n)
-        CONV3X3.launch("conv3x3_blocked", x.dtype, grid, 256, x, w, bias, y, n, height, width, c, co)
+        CONV3X3.launch(
+            "conv3x3_blocked", x.dtype, grid, 256, x, w, bias, y, n, height, width, c, co
+        )
         return y
     sizes = geometry(x.shape, w.shape, (oh, ow), stride, padding)
     if groups == 1:

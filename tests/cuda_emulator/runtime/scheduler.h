@@ -448,8 +448,8 @@ EMULATOR_INTERNAL static bool run(dim3 grid, dim3 block, size_t shared, bool wit
     uses_fibers = with_fibers || checks_races;
     block_threads = block.x * block.y * block.z;
     int blocks = grid.x * grid.y * grid.z, sets = 1;
-    if (checks_races) {  // thread i of two blocks must be two threads; a few sets are enough
-        sets = std::max(1, std::min({blocks, 4, 4000 / block_threads}));
+    if (checks_races) {  // thread i of two blocks must be two threads; two sets are enough
+        sets = std::min(blocks, 2);
         if (!arena) arena = reserve(arena_size);
     }
     adopt_current(launcher);

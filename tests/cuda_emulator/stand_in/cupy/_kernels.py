@@ -74,7 +74,9 @@ class RawKernel:
         arguments = [unwrap(a) for a in args]
         (stream or current_stream()).note_launch(self.name)
         self._note(grid, block, arguments, args)
-        module.launch(self.name, tuple(map(int, grid)), tuple(map(int, block)), arguments, shared_mem)
+        module.launch(
+            self.name, tuple(map(int, grid)), tuple(map(int, block)), arguments, shared_mem
+        )
 
     def _note(
         self, grid: Sequence[int], block: Sequence[int], arguments: Sequence[Any], given: Any

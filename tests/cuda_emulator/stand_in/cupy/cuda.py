@@ -138,7 +138,7 @@ class Device:
     """The one device there is."""
 
     id = 0
-    compute_capability = "00"
+    compute_capability = "90"
     mem_info = (0, 0)
 
     def __init__(self, device: int | None = None) -> None:

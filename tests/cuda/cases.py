@@ -1,0 +1,346 @@
+"""One call of every CUDA kernel, small enough for a sanitizer and odd enough to reach every edge.
+
+A case is written once for all backends: it draws its inputs, hands each array to `put` (which
+moves it to the device, or does nothing) and calls kernels by name. So the same text computes what
+is compared and what it is compared with. Sizes don't fit the kernels' tiles on purpose: 8 x 16
+pixels, slices of 8 channels, groups of 32, parts of 64 rows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from minissr.kernels import cuda, lookup
+from minissr.kernels.conv2d import cupy_gpu as conv_gpu
+
+ONE, SIDE_BY_SIDE = (1, 1), (2, 2)
+VALID = (0, 0, 0, 0)
+
+
+@dataclass(frozen=True)
+class World:
+    """Where a case runs.
+
+    Attributes
+    ----------
+    backend : "numpy" | "cupy"
+    rng : Generator
+        In the same state in every world.
+    dtype : dtype
+        float32 or float64.
+    """
+
+    backend: str
+    rng: np.random.Generator
+    dtype: np.dtype
+
+    def put(self, array: Any) -> Any:
+        return cuda.xp().asarray(array) if self.backend == "cupy" else np.array(array)
+
+    def normal(self, *shape: int, scale: float = 1.0) -> Any:
+        return self.put((self.rng.standard_normal(shape) * scale).astype(self.dtype))
+
+    def whole(self, low: int, high: int, *shape: int) -> Any:
+        """Whole numbers: many of them equal, and their sums exact."""
+        return self.put(self.rng.integers(low, high, shape).astype(self.dtype))
+
+    def bytes(self, *shape: int) -> Any:
+        return self.put(self.rng.integers(0, 256, shape).astype(np.uint8))
+
+    def call(self, name: str, *arguments: Any) -> Any:
+        return lookup(name, self.backend)(*arguments)
+
+
+@dataclass(frozen=True)
+class Case:
+    """A case and what is known about it."""
+
+    name: str
+    run: Callable[[World], tuple[Any, ...]]
+    waits: bool  # whether threads wait for one another: these run under ThreadSanitizer
+
+
+CASES: dict[str, Case] = {}
+
+
+def case(waits: bool = False) -> Callable[[Callable[[World], Any]], Callable[[World], Any]]:
+    """Enter the decorated function as a case under its own name."""
+
+    def enter(run: Callable[[World], Any]) -> Callable[[World], Any]:
+        CASES[run.__name__] = Case(run.__name__, run, waits)
+        return run
+
+    return enter
+
+
+def results(name: str, backend: str, dtype: str, seed: int = 0) -> list[np.ndarray]:
+    """Run a case; everything it computes, as NumPy arrays."""
+    found = CASES[name].run(World(backend, np.random.default_rng(seed), np.dtype(dtype)))
+    arrays: list[np.ndarray] = []
+
+    def collect(value: Any) -> None:
+        if isinstance(value, tuple | list):
+            for item in value:
+                collect(item)
+        elif value is not None:
+            arrays.append(value.get() if hasattr(value, "get") else np.asarray(value))
+
+    collect(found)
+    return arrays
+
+
+# ---- convolution ------------------------------------------------------------------------------
+
+
+def teaching_version(world: World, kernel: str) -> Any:
+    """3x3 by one of the three versions of conv3x3.cu."""
+    n, h, w, c, co = 2, 13, 21, 11, 35
+    x, weights, bias = world.normal(n, h, w, c), world.normal(3, 3, c, co), world.normal(co)
+    if world.backend == "numpy":
+        return world.call("conv2d_forward", x, weights, bias, ONE, VALID, 1)
+    y = cuda.xp().empty((n, h - 2, w - 2, co), world.dtype)
+    grids = {
+        "conv3x3_naive": (cuda.blocks(y.size, 256), 256),
+        "conv3x3_tiled": ((3 * 3, 5, n), (8, 8, 4)),
+        "conv3x3_blocked": ((2 * 2, 2, n), 256),
+    }
+    grid, block = grids[kernel]
+    arguments = (x, weights, bias, y, n, h, w, c, co)
+    conv_gpu.CONV3X3.launch(kernel, world.dtype, grid, block, *arguments)
+    return y
+
+
+@case()
+def conv3x3_naive(world: World) -> Any:
+    return teaching_version(world, "conv3x3_naive")
+
+
+@case(waits=True)
+def conv3x3_tiled(world: World) -> Any:
+    return teaching_version(world, "conv3x3_tiled")
+
+
+@case(waits=True)
+def conv3x3_blocked(world: World) -> Any:
+    return teaching_version(world, "conv3x3_blocked")
+
+
+def convolution(world: World, x: Any, w: Any, stride: Any, padding: Any, groups: int) -> Any:
+    """Forward and both gradients."""
+    settings = (stride, padding, groups)
+    y = world.call("conv2d_forward", x, w, world.normal(w.shape[3]), *settings)
+    without_bias = world.call("conv2d_forward", x, w, None, *settings)
+    gy = world.normal(*y.shape)
+    gx = world.call("conv2d_input_grad", gy, w, x.shape, *settings)
+    gw = world.call("conv2d_weight_grad", x, gy, w.shape, *settings)
+    return y, without_bias, gx, gw
+
+
+@case(waits=True)
+def conv_3x3(world: World) -> Any:
+    return convolution(world, world.normal(2, 10, 18, 9), world.normal(3, 3, 9, 6), ONE, VALID, 1)
+
+
+@case(waits=True)
+def conv_1x1(world: World) -> Any:
+    return convolution(world, world.normal(3, 9, 7, 34), world.normal(1, 1, 34, 35), ONE, VALID, 1)
+
+
+@case(waits=True)
+def conv_strided_and_padded(world: World) -> Any:
+    x, w = world.normal(2, 11, 10, 5), world.normal(3, 2, 5, 7)
+    return convolution(world, x, w, (2, 3), (1, 0, 2, 1), 1)
+
+
+@case()
+def conv_depthwise(world: World) -> Any:
+    x, w = world.normal(3, 13, 12, 5), world.normal(3, 3, 1, 5)
+    return convolution(world, x, w, ONE, (0, 1, 0, 1), 5)
+
+
+@case()
+def conv_grouped(world: World) -> Any:
+    x, w = world.normal(2, 9, 7, 6), world.normal(2, 3, 2, 9)
+    return convolution(world, x, w, (2, 1), (1, 1, 1, 1), 3)
+
+
+# ---- pooling ----------------------------------------------------------------------------------
+
+
+def pooling(world: World, x: Any, size: Any, stride: Any, padding: Any) -> Any:
+    """Both kinds, forward and backward."""
+    y, argmax = world.call("max_pool_forward", x, size, stride, padding)
+    gy = world.normal(*y.shape)
+    found = [y, argmax, world.call("max_pool_backward", gy, argmax, x.shape, size, stride, padding)]
+    for count_padding in (False, True):
+        settings = (size, stride, padding, count_padding)
+        found += [world.call("avg_pool_forward", x, *settings)]
+        found += [world.call("avg_pool_backward", gy, x.shape, *settings)]
+    return found
+
+
+@case()
+def pool_side_by_side(world: World) -> Any:
+    return pooling(world, world.normal(2, 11, 17, 5), SIDE_BY_SIDE, SIDE_BY_SIDE, VALID)
+
+
+@case()
+def pool_overlapping_with_ties(world: World) -> Any:
+    return pooling(world, world.whole(-1, 2, 2, 9, 7, 3), (3, 2), (1, 2), (1, 1, 0, 1))
+
+
+@case()
+def pool_nan_and_infinity(world: World) -> Any:
+    x = world.rng.standard_normal((1, 9, 9, 4)).astype(world.dtype)
+    x[0, ::3, 1::2, 0], x[0, 4, 4, 1], x[0, :, :, 2] = np.nan, np.inf, -np.inf
+    y, argmax = world.call("max_pool_forward", world.put(x), (3, 3), SIDE_BY_SIDE, (1, 1, 1, 1))
+    return y, argmax
+
+
+# ---- batch norm -------------------------------------------------------------------------------
+
+
+@case(waits=True)
+def batch_norm(world: World) -> Any:
+    c = 37
+    x = world.put((world.rng.standard_normal((3, 8, 7, c)) * 3 + 20).astype(world.dtype))
+    gamma, beta, eps = world.normal(c), world.normal(c), 1e-3
+    y, mean, var = world.call("batch_norm_train_forward", x, gamma, beta, eps)
+    gy = world.normal(*x.shape)
+    moving_mean, moving_var = world.normal(c), world.normal(c) ** 2
+    return (
+        (y, mean, var),
+        world.call("batch_norm_train_backward", gy, x, gamma, mean, var, eps),
+        world.call("batch_norm_eval_forward", x, gamma, beta, moving_mean, moving_var, eps),
+        world.call("batch_norm_eval_backward", gy, x, gamma, moving_mean, moving_var, eps),
+    )
+
+
+# ---- fused blocks -----------------------------------------------------------------------------
+
+
+def block(world: World, x: Any, w: Any, activation: str, pool: str, need_gx: bool = True) -> Any:
+    """Forward and backward of one stream block."""
+    co = w.shape[3]
+    bias, gamma, beta, eps = world.normal(co), world.normal(co), world.normal(co), 1e-3
+    settings = (eps, activation, pool)
+    y, mean, var, saved = world.call("block_forward", x, w, bias, gamma, beta, *settings)
+    gy = world.normal(*y.shape)
+    grads = world.call(
+        "block_backward", gy, x, w, gamma, beta, *settings, mean, var, saved, need_gx
+    )
+    return y, mean, var, grads
+
+
+@case(waits=True)
+def block_relu_avg(world: World) -> Any:
+    return block(world, world.normal(2, 15, 22, 10), world.normal(3, 3, 10, 9), "relu", "avg")
+
+
+@case(waits=True)
+def block_tanh_max(world: World) -> Any:
+    return block(world, world.normal(2, 12, 19, 5), world.normal(3, 3, 5, 34), "tanh", "max")
+
+
+@case(waits=True)
+def block_without_pool(world: World) -> Any:
+    return block(world, world.normal(3, 7, 8, 33), world.normal(3, 3, 33, 6), "tanh", "none")
+
+
+@case(waits=True)
+def block_of_pixels(world: World) -> Any:
+    w = world.normal(3, 3, 3, 7, scale=0.01)
+    return block(world, world.bytes(2, 12, 14, 3), w, "relu", "none", need_gx=False)
+
+
+@case(waits=True)
+def block_with_ties(world: World) -> Any:
+    x, w = world.whole(0, 2, 2, 10, 11, 2), world.whole(-1, 2, 3, 3, 2, 4)
+    return block(world, x, w, "tanh", "max")
+
+
+@case(waits=True)
+def block_of_another_window(world: World) -> Any:
+    return block(world, world.normal(2, 8, 9, 3), world.normal(2, 3, 3, 5), "relu", "max")
+
+
+@case(waits=True)
+def block_composed(world: World) -> Any:
+    return block(world, world.normal(1, 9, 9, 2), world.normal(5, 5, 2, 3), "tanh", "avg")
+
+
+@case(waits=True)
+def stem(world: World) -> Any:
+    images, unit, offset, eps = world.bytes(2, 14, 20, 3), 1 / 128, -1.0, 1e-3
+    parameters = []
+    for co in (6, 4):
+        parameters += [world.normal(3, 3, 3, co), *(world.normal(co) for _ in range(3))]
+    ys, relu, tanh, saved = world.call("stem_forward", images, unit, offset, eps, *parameters)
+    gys = [world.normal(*y.shape) for y in ys]
+    grads = world.call("stem_backward", *gys, images, unit, offset, eps, saved)
+    return ys, relu, tanh, grads
+
+
+def fusion(world: World, pool: str, size: int) -> Any:
+    x, w, bias = world.normal(2, 9, 11, 12), world.normal(1, 1, 12, 10), world.normal(10)
+    y, saved = world.call("fusion_forward", x, w, bias, pool, size)
+    return y, world.call("fusion_backward", world.normal(*y.shape), x, w, pool, size, saved)
+
+
+@case(waits=True)
+def fusion_max(world: World) -> Any:
+    return fusion(world, "max", 4)
+
+
+@case(waits=True)
+def fusion_avg(world: World) -> Any:
+    return fusion(world, "avg", 2)
+
+
+# ---- the rest ---------------------------------------------------------------------------------
+
+
+@case()
+def stagewise(world: World) -> Any:
+    stages, n = (3, 2, 4), 133
+    p, eta = world.normal(n, 9), world.normal(n, 9)
+    delta = world.put(np.tanh(world.rng.standard_normal((n, 3)) * 3).astype(world.dtype))
+    formula = (stages, 2.0, 101.0, 0.9, 0.8, 0.2)  # with many a delta below the floor
+    age, width, index = world.call("stagewise_forward", p, eta, delta, *formula)
+    g_age = world.normal(n)
+    grads = world.call("stagewise_backward", g_age, p, eta, delta, width, index, *formula)
+    return age, width, index, grads
+
+
+@case()
+def adam(world: World) -> Any:
+    found = []
+    for form in ("keras", "pytorch"):
+        param, grad, m, v = (world.normal(333) for _ in range(4))
+        v = v * v
+        world.call("adam_step", param, grad, m, v, 3, 0.01, 0.9, 0.999, 1e-7, form)
+        found += [param, m, v]
+    return found
+
+
+@case()
+def sgd(world: World) -> Any:
+    found = []
+    for nesterov in (False, True):
+        param, grad, velocity = (world.normal(333) for _ in range(3))
+        world.call("sgd_step", param, grad, velocity, 0.01, 0.9, nesterov)
+        found += [param, velocity]
+    return found
+
+
+@case()
+def warp(world: World) -> Any:
+    images = world.bytes(3, 17, 13, 3)
+    matrices = np.tile(np.eye(2, 3), (3, 1, 1)) + world.rng.standard_normal((3, 2, 3)) * 0.3
+    matrices[:, :, 2] += world.rng.standard_normal((3, 2)) * 4
+    places = world.put(matrices)
+    return [world.call("warp_affine", images, places, way) for way in ("nearest", "bilinear")]
