@@ -161,9 +161,7 @@ def load_pixels(typing_context, x, i):
     """LANES bytes of the uint8 array `x` as numbers 0.0 to 255.0."""
 
     def generate(context, builder, signature, args):
-        return builder.uitofp(
-            load_vector(context, builder, signature, args, BYTES_IR), FLOATS_IR
-        )
+        return builder.uitofp(load_vector(context, builder, signature, args, BYTES_IR), FLOATS_IR)
 
     return floats(x, types.intp), generate
 
@@ -183,9 +181,7 @@ def store_flags(typing_context, x, i, value):
     """Write LANES integers 0 to 255 to the uint8 array `x`."""
 
     def generate(context, builder, signature, args):
-        return store_vector(
-            context, builder, signature, args, builder.trunc(args[2], BYTES_IR)
-        )
+        return store_vector(context, builder, signature, args, builder.trunc(args[2], BYTES_IR))
 
     return types.void(x, types.intp, ints), generate
 
@@ -514,7 +510,12 @@ TANH_P = tuple(
 )
 TANH_Q = tuple(
     np.float32(c)
-    for c in (1.19825839466702e-06, 1.18534705686654e-04, 2.26843463243900e-03, 4.89352518554385e-03)
+    for c in (
+        1.19825839466702e-06,
+        1.18534705686654e-04,
+        2.26843463243900e-03,
+        4.89352518554385e-03,
+    )
 )
 
 

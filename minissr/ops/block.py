@@ -96,7 +96,9 @@ class Stem(Function):
     @staticmethod
     def backward(ctx: Context, *gys: Array | None) -> tuple[Array | None, ...]:
         images, unit, offset, eps, saved, parameters, outputs = ctx.saved
-        given = [ctx.xp.zeros_like(y) if g is None else g for g, y in zip(gys, outputs, strict=True)]
+        given = [
+            ctx.xp.zeros_like(y) if g is None else g for g, y in zip(gys, outputs, strict=True)
+        ]
         relu, tanh = ctx.kernel("stem_backward")(*given, images, unit, offset, eps, saved)
         grads: list[Array | None] = [None]  # pixels have no gradient
         for bias, (gw, g_gamma, g_beta) in ((parameters[1], relu), (parameters[5], tanh)):

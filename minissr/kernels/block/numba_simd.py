@@ -199,7 +199,12 @@ def unpool(h0, h1, h2, h3, g, relu, pool):
     """The gradient g of a pooled pixel, carried to h at the four pixels of its window."""
     if pool == AVG:
         g = multiply(g, splat(QUARTER))
-        return through(h0, g, relu), through(h1, g, relu), through(h2, g, relu), through(h3, g, relu)
+        return (
+            through(h0, g, relu),
+            through(h1, g, relu),
+            through(h2, g, relu),
+            through(h3, g, relu),
+        )
     top = maximum(maximum(h0, h1), maximum(h2, h3))
     below = greater(top, h0), greater(top, h1), greater(top, h2)
     return first_takes(below[0], below[1], below[2], through(top, g, relu))
@@ -293,7 +298,21 @@ def backward_images(
     s0, s1 = np.empty((n, co), np.float32), np.empty((n, co), np.float32)
     for i in prange(n):
         gradient_sums(
-            gy, i * g_size, z, i * z_size, oh, ow, co, mean, scale, shift, relu, pool, s0, s1, i * co
+            gy,
+            i * g_size,
+            z,
+            i * z_size,
+            oh,
+            ow,
+            co,
+            mean,
+            scale,
+            shift,
+            relu,
+            pool,
+            s0,
+            s1,
+            i * co,
         )
 
     # gz = scale g + b z + c
@@ -325,9 +344,7 @@ def backward_images(
                 x, i * x_size, h, width, ci, gz, inner, full_w * co, parts, k * gw.size, kh, kw, co
             )
             if gx.size:
-                correlate_image(
-                    gz, 0, full_h, full_w, co, w_turned, kh, kw, gx, i * x_size, ci
-                )
+                correlate_image(gz, 0, full_h, full_w, co, w_turned, kh, kw, gx, i * x_size, ci)
     flat = gw.reshape(-1)
     for k in prange(kh * kw * ci):
         for c in range(k * co, (k + 1) * co, LANES):

@@ -62,9 +62,7 @@ def correlate_image(x, x_at, h, w, c, weights, kh, kw, y, y_at, co):
             start = x_at + first // ow * row + first % ow * c
             pixels = wrapped_run(start, first % ow, ow, c, row, ROWS)
             for channel in range(0, co - PAIR + 1, PAIR):
-                sums = slide(
-                    registers(ROWS, 2), x, pixels, row, kh, kw * c, weights, channel, co
-                )
+                sums = slide(registers(ROWS, 2), x, pixels, row, kh, kw * c, weights, channel, co)
                 store_tile(y, run(y_at + first * co + channel, co, ROWS), sums)
             if co % PAIR:
                 channel = co - LANES

@@ -288,9 +288,7 @@ def share_out(bits, g, g_at, row, co, out, relu):
 
 
 @njit
-def spread_row(
-    g_relu, relu_at, g_tanh, tanh_at, y_tanh, flags, at, columns, split, co, out, total
-):
+def spread_row(g_relu, relu_at, g_tanh, tanh_at, y_tanh, flags, at, columns, split, co, out, total):
     """The gradient at h of two rows of the image, from one pooled row; adds its sum to `total`."""
     row = 2 * columns * co
     for c in range(0, co, LANES):
@@ -340,7 +338,9 @@ def stem_gradients(images, g_relu, g_tanh, y_tanh, flags, chunk, gw, totals):
                     g_relu, at * split, g_tanh, at * (co - split), y_tanh, flags, at * co,
                     columns, split, co, g, totals[k],
                 )  # fmt: skip
-                add_patch_grad(x, 2 * py * width * COLOURS, width * COLOURS, g, 2 * columns, co, gw[k])
+                add_patch_grad(
+                    x, 2 * py * width * COLOURS, width * COLOURS, g, 2 * columns, co, gw[k]
+                )
 
 
 def backward(g_relu, g_tanh, images, unit, eps, saved):

@@ -1,0 +1,136 @@
+"""Threads: which library runs the parallel loops, how many, and who else must keep still.
+
+Numba runs its parallel loops on one of three *threading layers*. `tbb` starts a loop fastest and
+can be called from several Python threads at once; pip installs it with this package, but where the
+system's loader doesn't look, so it is loaded here by its path before Numba asks for it. `omp` is
+next. `workqueue` is always there, is slower for short loops, and aborts the process if two Python
+threads enter it together, so on it every loop waits for a lock.
+
+Two more things are settled before the first loop. NumPy's matrix products are held to one thread:
+after a product OpenBLAS's workers keep spinning for the next, on the cores our loops want, and make
+them two to three times slower. And memory that was freed is kept: by default glibc gives every
+large array back to the system and gets the next one page by page, which costs a training step a
+fifth of its time.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import importlib.metadata
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import numba
+import numpy as np
+from numba.np.ufunc import parallel
+
+_state = threading.local()
+_starting = threading.Lock()
+_workqueue = threading.Lock()
+_layer: str | None = None
+_count: int | None = None
+
+OPENBLAS_SETTERS = (
+    "scipy_openblas_set_num_threads64_",
+    "scipy_openblas_set_num_threads",
+    "openblas_set_num_threads64_",
+    "openblas_set_num_threads",
+)
+M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # of glibc's malloc.h
+KEPT = 1 << 30  # bytes of freed memory that stay with the process
+
+
+def available() -> int:
+    """The largest number of threads `set_threads` takes."""
+    return int(numba.config.NUMBA_NUM_THREADS)
+
+
+def set_threads(count: int) -> None:
+    """Run parallel loops on `count` threads from now on, whichever Python thread calls them.
+
+    Raises
+    ------
+    ValueError
+        If there are not so many.
+    """
+    global _count
+    if not 1 <= count <= available():
+        raise ValueError(
+            f"{count} threads; expected 1 to {available()} "
+            "(set NUMBA_NUM_THREADS before starting to allow more)"
+        )
+    _count = count
+
+
+def get_threads() -> int:
+    """How many threads parallel loops run on."""
+    return available() if _count is None else _count
+
+
+def layer() -> str:
+    """The threading layer in use: "tbb", "omp" or "workqueue"; started if it was not yet."""
+    global _layer
+    with _starting:
+        if _layer is None:
+            load_tbb()
+            parallel._launch_threads()
+            quiet_blas()
+            keep_freed_memory()
+            _layer = numba.threading_layer()
+    return _layer
+
+
+@contextlib.contextmanager
+def team() -> Iterator[None]:
+    """Around every parallel loop: the layer started, the number of threads set, no one else in."""
+    current = layer() if _layer is None else _layer
+    count = get_threads()
+    if getattr(_state, "count", None) != count:  # Numba remembers the number for each thread
+        numba.set_num_threads(count)
+        _state.count = count
+    if current == "workqueue":
+        with _workqueue:
+            yield
+    else:
+        yield
+
+
+def load_tbb() -> bool:
+    """Load pip's tbb by its path, so that Numba finds it; whether there was one."""
+    try:
+        files = importlib.metadata.files("tbb") or []
+    except importlib.metadata.PackageNotFoundError:
+        return False
+    for file in files:
+        if file.name in ("libtbb.so.12", "libtbb.12.dylib", "tbb12.dll"):
+            with contextlib.suppress(OSError):
+                ctypes.CDLL(str(file.locate()), mode=ctypes.RTLD_GLOBAL)
+                return True
+    return False
+
+
+def quiet_blas() -> bool:
+    """Hold NumPy's own OpenBLAS to one thread; whether it was found."""
+    package = Path(np.__file__).parent
+    for folder in (package.parent / "numpy.libs", package / ".dylibs", package / ".libs"):
+        for path in folder.glob("*openblas*"):
+            with contextlib.suppress(OSError):
+                library = ctypes.CDLL(str(path))  # loaded already: this is a second handle
+                for name in OPENBLAS_SETTERS:
+                    if hasattr(library, name):
+                        getattr(library, name)(1)
+                        return True
+    return False
+
+
+def keep_freed_memory() -> bool:
+    """Ask glibc to keep freed memory instead of returning it; whether it will."""
+    if not sys.platform.startswith("linux"):
+        return False
+    with contextlib.suppress(OSError, AttributeError):
+        allocator = ctypes.CDLL(None).mallopt
+        return all(allocator(option, KEPT) for option in (M_MMAP_THRESHOLD, M_TRIM_THRESHOLD))
+    return False
