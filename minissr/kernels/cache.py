@@ -3,7 +3,8 @@
 Compiling takes a while, so Numba's machine code is kept on disk. Numba notices when a kernel's own
 file changes but not when a function it calls, in another file, does; so the folder is named after a
 digest of every Python file in `kernels/` that isn't the GPU's, and another version of any of them
-starts an empty folder (only the last few folders are kept). It lies in the user's cache directory, because the package may be installed where nobody can write:
+starts an empty folder (only the last few folders are kept). It lies in the user's cache directory,
+because the package may be installed where nobody can write:
 
     $MINISSR_CACHE, or $XDG_CACHE_HOME/minissr, or ~/.cache/minissr   (Linux)
 

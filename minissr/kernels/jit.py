@@ -19,6 +19,7 @@ from minissr.kernels import cache, threads
 
 __all__ = ["njit", "pjit", "prange"]
 
+config: Any = numba.config  # whose attributes appear at run time
 _COMMON: dict[str, Any] = {
     "nogil": True,
     "boundscheck": False,
@@ -32,13 +33,13 @@ def njit(function: Callable[..., Any] | None = None, **options: Any) -> Any:
     if function is None:
         return functools.partial(njit, **options)
     folder = cache.folder()
-    if folder is None or numba.config.DISABLE_JIT:
+    if folder is None or config.DISABLE_JIT:
         return numba.njit(**{**_COMMON, **options})(function)
-    before, numba.config.CACHE_DIR = numba.config.CACHE_DIR, str(folder)
+    before, config.CACHE_DIR = config.CACHE_DIR, str(folder)
     try:  # Numba looks at CACHE_DIR while it decorates; other people's functions keep theirs
         dispatcher = numba.njit(**{**_COMMON, "cache": True, **options})(function)
     finally:
-        numba.config.CACHE_DIR = before
+        config.CACHE_DIR = before
     dispatcher._cache = cache.GuardedCache(dispatcher._cache, folder)
     return dispatcher
 

@@ -6,9 +6,9 @@ such instructions in simple loops, but not the one arrangement that matters to a
 *keep a block of sums in registers for the whole of a long loop*. So the kernels of this package
 say it outright. Inside any `@njit` function
 
-    a = load(x, i)                 # LANES numbers x[i], x[i + 1], ...; x may have any shape (flat i)
-    b = broadcast(x, j)            # one number in every lane
-    c = fma(a, b, c)               # c + a b, one rounding
+    a = load(x, i)          # LANES numbers x[i], x[i + 1], ...; x may have any shape, i is flat
+    b = broadcast(x, j)     # one number in every lane
+    c = fma(a, b, c)        # c + a b, one rounding
     store(y, i, maximum(c, zeros()))
 
 The block of sums is a tuple of registers, and one primitive advances it. `outer` adds an outer
@@ -43,11 +43,16 @@ import llvmlite.binding as llvm
 import numba
 import numpy as np
 from llvmlite import ir
+from numba import extending
 from numba.core import cgutils, types
 from numba.core.datamodel import models
-from numba.extending import intrinsic, register_model
+from numba.extending import register_model
 
 from minissr.kernels.jit import njit
+
+# Typed for the reader of an intrinsic's call, who doesn't pass the first argument.
+intrinsic: Any = extending.intrinsic
+config: Any = numba.config  # whose attributes appear at run time
 
 
 def measure_lanes() -> int:
@@ -62,10 +67,10 @@ def measure_lanes() -> int:
         "define <16 x float> @f(<16 x float> %a, <16 x float> %b) {\n"
         "  %c = fadd <16 x float> %a, %b\n  ret <16 x float> %c\n}"
     )
-    if numba.config.CPU_NAME is None:
+    if config.CPU_NAME is None:
         cpu, features = llvm.get_host_cpu_name(), llvm.get_host_cpu_features().flatten()
     else:  # a name given by hand stands for what that processor has, not for what this one has
-        cpu, features = numba.config.CPU_NAME, ""
+        cpu, features = config.CPU_NAME, ""
     target = llvm.Target.from_triple(llvm.get_process_triple())
     assembly = target.create_target_machine(cpu=cpu, features=features).emit_assembly(probe)
     if re.search(r"%zmm\d", assembly):

@@ -22,11 +22,13 @@ import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numba
 import numpy as np
 from numba.np.ufunc import parallel
 
+config: Any = numba.config  # whose attributes appear at run time
 _state = threading.local()
 _starting = threading.Lock()
 _workqueue = threading.Lock()
@@ -45,7 +47,7 @@ KEPT = 1 << 30  # bytes of freed memory that stay with the process
 
 def available() -> int:
     """The largest number of threads `set_threads` takes."""
-    return int(numba.config.NUMBA_NUM_THREADS)
+    return int(config.NUMBA_NUM_THREADS)
 
 
 def set_threads(count: int) -> None:

@@ -67,7 +67,7 @@ def check_block(x: Array, w: Array, activation: str, pool: str) -> None:
     if min(out) < smallest or x.shape[0] == 0:
         raise ValueError(
             f"images {x.shape} are too small for weights {w.shape} and pool {pool!r}; "
-            f"the convolution's output must be at least {smallest}x{smallest} and the batch not empty"
+            f"the convolution's output must be {smallest}x{smallest} or more, the batch not empty"
         )
 
 

@@ -34,7 +34,8 @@ def check_fusion(x: Array, w: Array, pool: str, size: int) -> None:
         raise ValueError(f"pool {pool!r} is none of {', '.join(POOLS)}")
     if x.ndim != 4 or w.ndim != 4 or w.shape[:2] != (1, 1) or x.shape[3] != w.shape[2]:
         raise ValueError(
-            f"a map {x.shape} and weights {w.shape} don't fit; expected (N, H, W, C) and (1, 1, C, CO)"
+            f"a map {x.shape} and weights {w.shape} don't fit; "
+            "expected (N, H, W, C) and (1, 1, C, CO)"
         )
     if not 1 <= size <= min(x.shape[1:3]):
         raise ValueError(f"pooling window {size}; expected 1 to {min(x.shape[1:3])} for {x.shape}")

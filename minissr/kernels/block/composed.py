@@ -5,7 +5,7 @@ fused kernels are compared with, and what computes everything they don't. SSR-Ne
 eight blocks (Yang et al. 2018, Fig. 1): ReLU and average pooling in one stream, tanh and max
 pooling in the other, no pooling in the last of each.
 
-    conv = x * w + bias      normed = batch norm (conv)      active = f(normed)      y = pool (active)
+    conv = x * w + bias    normed = batch norm (conv)    active = f(normed)    y = pool (active)
 """
 
 from __future__ import annotations

@@ -7,8 +7,8 @@ Forward, with z the convolution's output without its bias (batch norm would subt
     pass 2   h = scale z + shift,  y = pool f(h);   scale = gamma r,  shift = beta - scale mean,
              r = 1 / sqrt(var + eps)
 
-Only z is kept for backward (and four numbers a channel). h, the activation and which pixel of a window won are a few
-instructions each, cheaper to repeat than to store and load.
+Only z is kept for backward (and four numbers a channel). h, the activation and which pixel of a
+window won are a few instructions each, cheaper to repeat than to store and load.
 
 Backward, with g the gradient at h (unpooled, times f'(h)) and M the samples of a channel:
 

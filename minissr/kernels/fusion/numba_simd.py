@@ -15,7 +15,7 @@ from __future__ import annotations
 import numpy as np
 
 from minissr.kernels.block.numba_simd import chunk_size
-from minissr.kernels.conv2d.numba_simd import PAIR, over_pixels, slide
+from minissr.kernels.conv2d.numba_simd import over_pixels, slide
 from minissr.kernels.jit import njit, pjit, prange
 from minissr.kernels.simd import (
     LANES,
@@ -29,7 +29,6 @@ from minissr.kernels.simd import (
     load,
     load_flags,
     load_tile,
-    maximum,
     multiply,
     registers,
     run,
@@ -187,7 +186,7 @@ def add_window_weight_grad(x, corner, row, c, g, size, wide, gw):
 
 @pjit
 def fusion_gradients(gy, x, w_turned, size, is_max, kept, chunk, gx, gw, gbias):
-    """gx, whose pixels outside all windows are left alone; gw and gbias of every chunk of images."""
+    """gx, except for pixels outside all windows; gw and gbias of every chunk of images."""
     n, h, width, c = x.shape
     _, rows, columns, co = gy.shape
     row, wide = width * c, gw.shape[2]

@@ -1,6 +1,8 @@
 """The stem composed: the first block of both streams, one after the other.
 
-    x = pixel unit + offset,   y_relu = pool_avg relu bn (x * w_relu),   y_tanh = pool_max tanh bn (x * w_tanh)
+    x = pixel unit + offset
+    y_relu = pool_avg relu bn (x * w_relu)
+    y_tanh = pool_max tanh bn (x * w_tanh)
 
 The reference of the fused stem, and what computes any stem the fused one doesn't.
 """

@@ -44,7 +44,6 @@ from minissr.kernels.simd import (
     either,
     flag,
     flagged,
-    fma,
     greater,
     load,
     load_flags,
