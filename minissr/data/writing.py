@@ -6,6 +6,7 @@ it is there, `meta.json` last. Until then a data set that is being replaced stay
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import hashlib
 import io
@@ -72,7 +73,8 @@ class NewDataset:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self.decoded.close()
+        with contextlib.suppress(OSError):  # what a full disk kept it from writing isn't needed
+            self.decoded.close()
         for path in unfinished(self.directory):
             path.unlink(missing_ok=True)
         if self.made and not any(self.directory.iterdir()):

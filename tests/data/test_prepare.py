@@ -323,6 +323,24 @@ def test_out_that_cannot_be_written(door, folder, tmp_path):
     assert "can't be written" in said
 
 
+@pytest.mark.skipif(os.name != "posix", reason="limits")
+@pytest.mark.parametrize("limit", [50_000, 10 * 64 * 64 * 3 + 64])
+def test_a_disk_that_is_full(limit, folder, tmp_path):
+    """No file may grow beyond `limit`: while decoding, or while writing images.npy."""
+    out = tmp_path / "out"
+    code = (
+        "import resource, sys; from minissr import cli, prepare;"
+        f"resource.setrlimit(resource.RLIMIT_FSIZE, ({limit}, {limit}));"
+        f"argv = ['utkface', {str(folder)!r}, '--out', {str(out)!r}];"
+        "sys.exit(cli.run(lambda: prepare.main(argv)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 3
+    assert "Traceback" not in done.stderr
+    assert done.stderr.rstrip().endswith("make room or name another place")
+    assert not out.exists()
+
+
 def test_help_is_quick_and_shows_an_example():
     code = (
         "import sys; from minissr.prepare import build_parser; text = build_parser().format_help();"

@@ -106,12 +106,16 @@ def test_screening_loses_no_pair(monkeypatch):
     monkeypatch.setattr("minissr.data.duplicates.BLOCK", 16)
     rng = np.random.default_rng(0)
     base = np.stack([small(drawing(seed)) for seed in range(30)]).astype(float)
-    faces = np.concatenate([base, base + rng.normal(0, 12, base.shape), base[:, :, ::-1]])
+    # Blends with the next drawing: correlations on both sides of the limit, and close to it.
+    blends = [base + share * (np.roll(base, 1, axis=0) - base) for share in (0.15, 0.2, 0.25, 0.3)]
+    faces = np.concatenate([base, *blends, base[:, :, ::-1]])
     faces = rng.permutation(np.clip(faces, 0, 255).astype(np.uint8))
     s = signatures(faces, np.arange(len(faces)))
     mirrored = s.reshape(-1, SIDE, SIDE)[:, :, ::-1].reshape(len(s), -1)
     similar = (s @ s.T > SIMILAR) | (s @ mirrored.T > SIMILAR)
     expected = {(i, j) for i, j in np.argwhere(similar).tolist() if i < j}
+    strengths = np.sort((s @ s.T)[np.triu_indices(len(s), 1)])
+    assert np.abs(strengths - SIMILAR).min() < 1e-3
     assert len(expected) > 50
     assert set(near_duplicates(s)) == expected
 
