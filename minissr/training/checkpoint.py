@@ -84,7 +84,7 @@ def pack(tensors: Mapping[str, np.ndarray], metadata: Mapping[str, Any]) -> byte
 
     record = {**metadata, "format": FORMAT, "sha256": _ZEROS.decode()}
     text = json.dumps(record, sort_keys=True, separators=(",", ":"), allow_nan=False)
-    arrays = {name: np.ascontiguousarray(array) for name, array in tensors.items()}
+    arrays = {name: np.asarray(array, order="C") for name, array in tensors.items()}
     blank = save(arrays, metadata={"minissr": text})
     digest = hashlib.sha256(blank).hexdigest().encode()
     place = _DIGEST.search(blank)

@@ -146,7 +146,7 @@ def restore(
         return Progress.from_json(checkpoint.metadata["progress"]), checkpoint.metadata["init"]
     except (CheckpointError, KeyError, TypeError, ValueError) as error:
         raise CheckpointError(
-            f"{path} holds weights but no training to resume; start a new run with --init {path}"
+            f"{path} holds no training to resume ({error}); start a new run with --init {path}"
         ) from error
 
 

@@ -26,6 +26,7 @@ def contents(seed: int = 0) -> tuple[dict[str, np.ndarray], dict]:
         "model/norm.moving_mean": rng.normal(size=4).astype(np.float32),
         "optimizer/m/conv.w": rng.normal(size=(3, 3, 3, 4)),
         "optimizer/empty": np.zeros((0, 3), np.float32),
+        "optimizer/steps": np.array(17, np.int64),
     }
     metadata = {
         "model": {"name": "ssrnet", "stages": [3, 3, 3], "max_age": 101},

@@ -1,0 +1,175 @@
+"""What a run leaves behind, and that equal runs leave equal files."""
+
+from __future__ import annotations
+
+import json
+import signal
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from minissr.training import figures, loop, state
+from minissr.training.checkpoint import read_checkpoint
+from minissr.training.network import load_network
+from tests.training.tiny import STEPS, TINY, metrics_of, run_train
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run that went to its end."""
+    run = tmp_path_factory.mktemp("runs") / "run"
+    assert run_train(*TINY, "--out", str(run)) == 0
+    return run
+
+
+@pytest.fixture(autouse=True)
+def _no_pictures(finished: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Drawing takes longer than the training; one run with pictures is enough."""
+    monkeypatch.setattr(figures, "png", lambda figure: b"not drawn")
+
+
+def test_a_run_leaves_what_was_promised(finished: Path) -> None:
+    files = "config.json metrics.jsonl curves.png health.png last.safetensors best.safetensors"
+    for name in [*files.split(), "report.md"]:
+        assert (finished / name).stat().st_size > 0, name
+    assert not list(finished.glob(".*.tmp"))
+
+
+def test_metrics_have_the_promised_fields(finished: Path) -> None:
+    lines = [json.loads(line) for line in (finished / "metrics.jsonl").read_text().splitlines()]
+    fields = "epoch step lr train_mae val_mae val_ca3 val_ca5 seconds stage_health images_per_s"
+    assert [set(line) for line in lines] == [set(fields.split())] * 2
+    assert [line["epoch"] for line in lines] == [1, 2]
+    assert [line["step"] for line in lines] == [STEPS, 2 * STEPS]
+    stage = "stage own_std mean_width p_std eta_std delta_std dead_share alive"
+    assert all(set(s) == set(stage.split()) for line in lines for s in line["stage_health"])
+
+
+def test_the_report_shows_pictures_that_are_there(finished: Path) -> None:
+    text = (finished / "report.md").read_text()
+    shown = [part.split(")")[0] for part in text.split("](")[1:]]
+    assert len(shown) >= 5
+    for name in shown:
+        assert (finished / name).read_bytes().startswith(b"\x89PNG"), name
+
+
+def test_best_is_the_epoch_with_the_lowest_validation_error(finished: Path) -> None:
+    best = read_checkpoint(finished / "best.safetensors").metadata["best"]
+    assert best["val_mae"] == min(line["val_mae"] for line in metrics_of(finished))
+
+
+def test_the_metrics_are_those_of_the_network(finished: Path) -> None:
+    """The last line's validation error, measured again from the file."""
+    from minissr.data.faces import open_dataset
+    from minissr.kernels.backend import use_backend
+    from minissr.training.measure import predict_ages
+    from tests.training.tiny import FACES
+
+    network = load_network(finished / "last.safetensors")
+    faces = open_dataset("synthetic", settings=FACES).split("val")
+    with use_backend("numpy"):
+        ages = predict_ages(network.model, faces.images, network.preprocessing)
+    assert np.abs(ages - faces.ages).mean() == pytest.approx(metrics_of(finished)[-1]["val_mae"])
+
+
+def test_the_same_seed_gives_the_same_bytes(finished: Path, tmp_path: Path) -> None:
+    other = tmp_path / "elsewhere" / "other"
+    assert run_train(*TINY, "--out", str(other), "--threads", "1", "--checkpoint-every", "0") == 0
+    for name in ("last.safetensors", "best.safetensors"):
+        assert (other / name).read_bytes() == (finished / name).read_bytes()
+    assert metrics_of(other) == metrics_of(finished)
+
+
+def test_another_seed_gives_others(finished: Path, tmp_path: Path) -> None:
+    assert run_train(*TINY, "--out", str(tmp_path / "run"), "--seed", "1") == 0
+    mine = read_checkpoint(tmp_path / "run" / "last.safetensors").tensors
+    theirs = read_checkpoint(finished / "last.safetensors").tensors
+    name = "model/streams.x.0.conv.w"
+    assert not np.array_equal(mine[name], theirs[name])
+
+
+def test_stopped_at_every_batch_and_resumed_gives_the_same_bytes(
+    finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    """Each time the run is entered, it is asked to stop after one step."""
+    count = state.Progress.count_batch
+
+    def count_and_stop(progress: state.Progress, mae: float, images: int) -> None:
+        count(progress, mae, images)
+        signal.raise_signal(signal.SIGTERM)
+
+    monkeypatch.setattr(state.Progress, "count_batch", count_and_stop)
+    run = tmp_path / "run"
+    codes = [run_train(*TINY, "--out", str(run))]
+    while codes[-1] == 130:
+        assert "--resume" in capsys.readouterr().err
+        codes.append(run_train("--resume", str(run)))
+    assert codes == [130] * 2 * STEPS + [0]
+    assert (run / "last.safetensors").read_bytes() == (finished / "last.safetensors").read_bytes()
+    assert (run / "best.safetensors").read_bytes() == (finished / "best.safetensors").read_bytes()
+    assert metrics_of(run) == metrics_of(finished)
+
+
+def test_a_finished_run_says_so(finished: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    before = (finished / "last.safetensors").stat().st_mtime_ns
+    assert run_train("--resume", str(finished)) == 0
+    assert "is finished" in capsys.readouterr().out
+    assert (finished / "last.safetensors").stat().st_mtime_ns == before
+
+
+def test_a_run_without_checkpoint_starts_from_its_configuration(
+    finished: Path, tmp_path: Path
+) -> None:
+    run = tmp_path / "run"
+    run.mkdir()
+    (run / "config.json").write_bytes((finished / "config.json").read_bytes())
+    assert run_train("--resume", str(run)) == 0
+    assert (run / "last.safetensors").read_bytes() == (finished / "last.safetensors").read_bytes()
+
+
+def test_a_written_configuration_repeats_the_run(finished: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    assert run_train("--config", str(finished / "config.json"), "--out", str(run)) == 0
+    assert (run / "last.safetensors").read_bytes() == (finished / "last.safetensors").read_bytes()
+
+
+def test_init_takes_the_weights_and_says_so_in_the_checkpoint(
+    finished: Path, tmp_path: Path
+) -> None:
+    run = tmp_path / "run"
+    arguments = [*TINY, "--lr", "1e-9", "--epochs", "1", "--init", str(finished)]
+    assert run_train(*arguments, "--out", str(run)) == 0
+    mine = read_checkpoint(run / "last.safetensors")
+    theirs = load_network(finished)
+    name = "streams.x.0.conv.w"
+    np.testing.assert_allclose(
+        mine.section("model")[name], theirs.model.state_dict()[name], atol=1e-6
+    )
+    assert mine.metadata["init"] == theirs.sha256
+
+
+def test_the_training_error_is_that_of_the_faces_as_they_were_learnt(
+    finished: Path, tmp_path: Path
+) -> None:
+    """With a learning rate of nearly 0, no augmentation and no dropout, both errors are alike."""
+    run = tmp_path / "run"
+    flags = ["--lr", "1e-12", "--augment", "none", "--set=dropout=0", "--epochs", "1"]
+    assert run_train(*TINY, *flags, "--out", str(run)) == 0
+    (line,) = metrics_of(run)
+    assert 0 < line["train_mae"] < 200
+
+
+@pytest.mark.parametrize(("epochs", "batch"), [(1, 22), (1, 21), (1, 7)])
+def test_batches_of_every_remainder_train(tmp_path: Path, epochs: int, batch: int) -> None:
+    arguments = [*TINY, "--epochs", str(epochs), "--batch-size", str(batch)]
+    assert run_train(*arguments, "--out", str(tmp_path / "run")) == 0
+
+
+def test_divergence_is_a_sentence_and_keeps_what_was_saved(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(loop.metrics, "mean_absolute_error", lambda *_: float("nan"))
+    assert run_train(*TINY, "--out", str(tmp_path / "run")) == 2
+    assert "lower --lr" in capsys.readouterr().err
+    assert load_network(tmp_path / "run").about["progress"]["step"] == 0
