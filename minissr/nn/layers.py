@@ -184,6 +184,8 @@ class BatchNorm(Module):
     def __init__(
         self, channels: int, momentum: float = 0.99, eps: float = 1e-3, unbiased: bool = False
     ) -> None:
+        if not 0 <= momentum < 1:
+            raise ValueError(f"momentum {momentum}; expected 0 <= momentum < 1")
         self.gamma = Parameter(np.ones(channels, np.float32))
         self.beta = Parameter(np.zeros(channels, np.float32))
         self.add_buffer("moving_mean", np.zeros(channels, np.float32))
