@@ -61,36 +61,40 @@ def widened(array: np.ndarray) -> np.ndarray:
 
 
 @njit(forceinline=True)
-def pool_pixel(h, pixel, sofar, winner, is_max, kept, kept_at, wide):
+def pool_pixel(h, pixel, sofar, winner, is_max, keeps, kept, kept_at, wide):
     """Take one more pixel into a window's result: (result so far, number of the winner so far)."""
-    above = greater(h, zeros())
     if is_max:
         above = greater(h, sofar)
         return select(above, h, sofar), choose(above, pixel, winner)
-    store_flags(kept, kept_at + pixel * wide, flag(above, 1))
+    above = greater(h, zeros())
+    if keeps:
+        store_flags(kept, kept_at + pixel * wide, flag(above, 1))
     return add(sofar, select(above, h, zeros())), winner
 
 
 @njit
-def fuse_window(x, corner, row, c, w, bias, channel, wide, size, is_max, kept, kept_at):
-    """LANES pooled numbers of one window of `x`; `kept` is written from `kept_at` on."""
+def fuse_window(
+    x, corner, row, c, w, w_at, bias, bias_at, wide, size, is_max, keeps, kept, kept_at
+):
+    """LANES pooled numbers of one window of `x`; `keeps` says whether to fill `kept`."""
     pixels = size * size
     sofar, winner = zeros(), same_flags(NOBODY)
     for first in range(0, pixels - 3, 4):
         start = corner + first // size * row + first % size * c
         places = wrapped_run(start, first % size, size, c, row, 4)
-        h = load_tile(bias, run(channel, 0, 4), 1)
-        h0, h1, h2, h3 = slide(h, x, places, 0, 1, c, w, channel, wide)
-        sofar, winner = pool_pixel(h0, first, sofar, winner, is_max, kept, kept_at, wide)
-        sofar, winner = pool_pixel(h1, first + 1, sofar, winner, is_max, kept, kept_at, wide)
-        sofar, winner = pool_pixel(h2, first + 2, sofar, winner, is_max, kept, kept_at, wide)
-        sofar, winner = pool_pixel(h3, first + 3, sofar, winner, is_max, kept, kept_at, wide)
+        four = load_tile(bias, run(bias_at, 0, 4), 1)
+        h0, h1, h2, h3 = slide(four, x, places, 0, 1, c, w, w_at, wide)
+        sofar, winner = pool_pixel(h0, first, sofar, winner, is_max, keeps, kept, kept_at, wide)
+        sofar, winner = pool_pixel(h1, first + 1, sofar, winner, is_max, keeps, kept, kept_at, wide)
+        sofar, winner = pool_pixel(h2, first + 2, sofar, winner, is_max, keeps, kept, kept_at, wide)
+        sofar, winner = pool_pixel(h3, first + 3, sofar, winner, is_max, keeps, kept, kept_at, wide)
     for pixel in range(pixels - pixels % 4, pixels):
         place = (corner + pixel // size * row + pixel % size * c,)
-        h = slide((load(bias, channel),), x, place, 0, 1, c, w, channel, wide)
-        sofar, winner = pool_pixel(h[0], pixel, sofar, winner, is_max, kept, kept_at, wide)
+        (h,) = slide((load(bias, bias_at),), x, place, 0, 1, c, w, w_at, wide)
+        sofar, winner = pool_pixel(h, pixel, sofar, winner, is_max, keeps, kept, kept_at, wide)
     if is_max:
-        store_flags(kept, kept_at, winner)
+        if keeps:
+            store_flags(kept, kept_at, winner)
         return sofar
     return multiply(sofar, splat(np.float32(1 / pixels)))
 
@@ -110,8 +114,8 @@ def fuse_images(x, w, bias, size, is_max, y, kept):
                 kept_at = ((i * rows + py) * columns + px) * window_kept
                 for channel in range(0, wide, LANES):
                     value = fuse_window(
-                        x, corner, row, c, w, bias, channel, wide, size, is_max,
-                        kept, kept_at + channel,
+                        x, corner, row, c, w, channel, bias, channel, wide, size, is_max,
+                        True, kept, kept_at + channel,
                     )  # fmt: skip
                     store(pooled, channel, value)
                 for j in range(co):

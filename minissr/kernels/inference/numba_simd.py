@@ -1,0 +1,356 @@
+"""A whole SSR-Net from pixels to age, for answers only: nothing is kept for a backward.
+
+What training computes and inference needn't: batch norm is folded into the convolutions' weights
+and biases; rows and columns that no later window reads are left out (a 31 x 31 map is read up to
+30); all maps of an image live in one scratch array, small enough for the second-level cache; and
+pixels are read as the bytes they are.
+
+The network is described by two tables, so that one compiled function serves every SSR-Net: a
+record of `BLOCK` for each convolution of the streams and one of `STAGE` for each stage. Weights
+and biases are in the flat array `numbers`, all maps of an image in a row of `scratch`; the tables
+hold their places.
+
+Images are shared out among the threads, each with a row of scratch. A single image is cut into
+bands of rows instead. Whoever computes a number, it is the same sum in the same order, so the bits
+depend neither on the number of threads nor on what else is in the batch.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from minissr.kernels.conv2d.numba_simd import slide
+from minissr.kernels.fusion.numba_simd import fuse_window
+from minissr.kernels.jit import njit, pjit, prange
+from minissr.kernels.simd import (
+    LANES,
+    add,
+    fma,
+    load,
+    load_tile,
+    maximum,
+    multiply,
+    run,
+    splat,
+    store,
+    store_tile,
+    sum_lanes,
+    tanh,
+    wrapped_run,
+    zeros,
+)
+from minissr.kernels.stem.numba_simd import COLOURS, read_pixels
+
+QUARTER = np.float32(0.25)
+STREAMS = X, S = 0, 1  # ReLU and average pooling; tanh and maximum pooling
+NOTHING_KEPT = np.zeros(1, np.uint8)
+
+BLOCK = np.dtype(
+    [
+        ("input", np.int64),  # place of the map it reads
+        ("input_width", np.int64),  # pixels from one row of that map to the next
+        ("channels", np.int64),
+        ("weights", np.int64),  # (KH, KW, channels, filters)
+        ("bias", np.int64),  # (filters,)
+        ("filters", np.int64),
+        ("output", np.int64),
+        ("size", np.int64),  # height and width of the output that is read later
+        ("window", np.int64),  # KH = KW
+        ("pools", np.bool_),
+    ]
+)
+STAGE = np.dtype(
+    [
+        ("map", np.int64, 2),  # of stream X, of stream S; so all pairs below
+        ("width", np.int64, 2),
+        ("channels", np.int64, 2),
+        ("weights", np.int64, 2),  # (channels, wide)
+        ("bias", np.int64, 2),  # (wide,)
+        ("features", np.int64, 2),  # place in scratch of the grid x grid x wide compact features
+        ("level", np.int64),
+        ("wide", np.int64),  # compact channels, padded with zeros to whole registers
+        ("pool", np.int64),
+        ("grid", np.int64),
+        ("bins", np.int64),
+        ("mixed", np.int64),  # units of the shared layer; 0 is no such layer
+        ("dense", np.int64),  # everything after the features; see `answer`
+        ("hidden", np.int64),  # place in scratch of 6 x bins numbers
+        ("activation", np.int64, 4),  # of the layers x, s, mix, p; see `activated`
+    ]
+)
+ACTIVATIONS = ("linear", "relu", "leaky_relu", "relu6", "softplus", "tanh", "softmax")
+SOFTMAX = ACTIVATIONS.index("softmax")
+LEAK = np.float32(0.01)
+
+
+# ---- streams ------------------------------------------------------------------------------------
+
+
+@njit(forceinline=True)
+def pooled(h0, h1, h2, h3, stream):
+    """One pooled register of a window of four."""
+    if stream == S:
+        return tanh(maximum(maximum(h0, h1), maximum(h2, h3)))
+    low = zeros()
+    upper = add(maximum(h0, low), maximum(h1, low))
+    return multiply(add(upper, add(maximum(h2, low), maximum(h3, low))), splat(QUARTER))
+
+
+@njit
+def pooling_rows(block, stream, numbers, maps, first, last):
+    """Pooled rows `first` to `last` of a block: two windows, that is eight pixels, at a time."""
+    c, co, k = block.channels, block.filters, block.window
+    row, pairs = block.input_width * c, block.size - block.size % 2
+    for y in range(first, last):
+        for channel in range(0, co, LANES):
+            w_at, bias_at = block.weights + channel, block.bias + channel
+            for pixel in range(0, block.size, 2):
+                start = block.input + 2 * y * row + 2 * pixel * c
+                to = block.output + (y * block.size + pixel) * co + channel
+                if pixel < pairs:
+                    a, b, d, e = run(start, c, 4)
+                    places = (a, b, d, e, a + row, b + row, d + row, e + row)
+                    h = load_tile(numbers, run(bias_at, 0, 8), 1)
+                    h = slide(h, maps, places, row, k, k * c, numbers, w_at, co)
+                    store(maps, to, pooled(h[0], h[1], h[4], h[5], stream))
+                    store(maps, to + co, pooled(h[2], h[3], h[6], h[7], stream))
+                else:  # an odd last column
+                    places4 = (start, start + c, start + row, start + row + c)
+                    h4 = load_tile(numbers, run(bias_at, 0, 4), 1)
+                    h4 = slide(h4, maps, places4, row, k, k * c, numbers, w_at, co)
+                    store(maps, to, pooled(h4[0], h4[1], h4[2], h4[3], stream))
+
+
+@njit
+def plain_block(block, stream, numbers, maps):
+    """A block without pooling: four pixels at a time, in reading order."""
+    c, co, k, size = block.channels, block.filters, block.window, block.size
+    row, pixels = block.input_width * c, size * size
+    for channel in range(0, co, LANES):
+        w_at, bias_at = block.weights + channel, block.bias + channel
+        for first in range(0, pixels - 3, 4):
+            start = block.input + first // size * row + first % size * c
+            places = wrapped_run(start, first % size, size, c, row, 4)
+            h = load_tile(numbers, run(bias_at, 0, 4), 1)
+            h = slide(h, maps, places, row, k, k * c, numbers, w_at, co)
+            to = run(block.output + first * co + channel, co, 4)
+            if stream == S:
+                store_tile(maps, to, (tanh(h[0]), tanh(h[1]), tanh(h[2]), tanh(h[3])))
+            else:
+                low = zeros()
+                h = (maximum(h[0], low), maximum(h[1], low), maximum(h[2], low), maximum(h[3], low))
+                store_tile(maps, to, h)
+        for pixel in range(pixels - pixels % 4, pixels):
+            place = (block.input + pixel // size * row + pixel % size * c,)
+            (one,) = slide((load(numbers, bias_at),), maps, place, row, k, k * c, numbers, w_at, co)
+            value = tanh(one) if stream == S else maximum(one, zeros())
+            store(maps, block.output + pixel * co + channel, value)
+
+
+@njit
+def run_block(block, stream, numbers, maps, band, bands):
+    """Part `band` of `bands` of a block; one without pooling is all in the first band."""
+    if block.pools:
+        first, last = band * block.size // bands, (band + 1) * block.size // bands
+        pooling_rows(block, stream, numbers, maps, first, last)
+    elif band == 0:
+        plain_block(block, stream, numbers, maps)
+
+
+@njit
+def first_level(images, i, blocks, numbers, maps, band, bands):
+    """The pixels' rows that a band of the first level reads, and that band of both maps."""
+    row = images.shape[2] * COLOURS
+    block = blocks[0]
+    first, last = 2 * (band * block.size // bands), 2 * ((band + 1) * block.size // bands)
+    at, rows = i * images.shape[1] * row + first * row, last - first + block.window - 1
+    read_pixels(images, at, rows * row, maps, block.input + first * row)
+    for stream in STREAMS:
+        run_block(blocks[stream], stream, numbers, maps, band, bands)
+
+
+# ---- stages -------------------------------------------------------------------------------------
+
+
+@njit
+def compact(stage, stream, numbers, maps):
+    """The compact features of one stream: 1x1 convolution, ReLU, pooling."""
+    c, size = stage.channels[stream], stage.pool
+    row = stage.width[stream] * c
+    to = stage.features[stream]
+    for y in range(stage.grid):
+        for x in range(stage.grid):
+            corner = stage.map[stream] + y * size * row + x * size * c
+            for channel in range(0, stage.wide, LANES):
+                value = fuse_window(
+                    maps, corner, row, c,
+                    numbers, stage.weights[stream] + channel, numbers, stage.bias[stream] + channel,
+                    stage.wide, size, stream == S, False, NOTHING_KEPT, 0,
+                )  # fmt: skip
+                store(maps, to, value)
+                to += LANES
+
+
+@njit
+def activated(h, code):
+    """One of the activations of `ACTIVATIONS` but the softmax."""
+    zero, one = np.float32(0), np.float32(1)
+    if code == 1:
+        return max(h, zero)
+    if code == 2:
+        return h if h > zero else LEAK * h
+    if code == 3:
+        return min(max(h, zero), np.float32(6))
+    if code == 4:
+        return max(h, zero) + np.log(one + np.exp(-abs(h)))
+    if code == 5:
+        return np.tanh(h)
+    return h
+
+
+@njit
+def dot(a, a_at, b, b_at, count):
+    """Sum of `count` products, a multiple of LANES."""
+    total = zeros()
+    for i in range(0, count, LANES):
+        total = fma(load(a, a_at + i), load(b, b_at + i), total)
+    return sum_lanes(total)
+
+
+@njit
+def small_layer(numbers, at, inputs, units, maps, source, target):
+    """target (units,) = source (inputs,) @ w (inputs, units) + b (units,); w, b from `at` on.
+
+    Returns the place after b.
+    """
+    bias = at + inputs * units
+    for j in range(units):
+        h = numbers[bias + j]
+        for i in range(inputs):
+            h += maps[source + i] * numbers[at + i * units + j]
+        maps[target + j] = h
+    return bias + units
+
+
+@njit
+def activate_all(maps, at, count, code):
+    if code == SOFTMAX:
+        top = maps[at]
+        for j in range(1, count):
+            top = max(top, maps[at + j])
+        total = np.float32(0)
+        for j in range(count):
+            maps[at + j] = np.exp(maps[at + j] - top)
+            total += maps[at + j]
+        for j in range(count):
+            maps[at + j] /= total
+    else:
+        for j in range(count):
+            maps[at + j] = activated(maps[at + j], code)
+
+
+@njit
+def answer(stage, numbers, maps, c_eta):
+    """The expected bin index sum_i p_i (i + c_eta eta_i), and delta, of one stage.
+
+    From `dense` on lie, of the layers x and s, (bins, features) and (bins,) each; of delta
+    (features,) and (1,); of the shared layer, if any, p and eta, (inputs, units) and (units,) each.
+    """
+    bins, count = stage.bins, stage.grid * stage.grid * stage.wide
+    at, hidden = stage.dense, stage.hidden
+    features_x, features_s = stage.features[X], stage.features[S]
+    for layer, features in enumerate((features_x, features_s)):
+        for j in range(bins):
+            h = dot(maps, features, numbers, at + j * count, count)
+            maps[hidden + layer * bins + j] = h + numbers[at + bins * count + j]
+        activate_all(maps, hidden + layer * bins, bins, stage.activation[layer])
+        at += bins * (count + 1)
+    product = zeros()
+    for i in range(0, count, LANES):
+        both = multiply(load(maps, features_x + i), load(maps, features_s + i))
+        product = fma(both, load(numbers, at + i), product)
+    delta = np.tanh(sum_lanes(product) + numbers[at + count])
+    at += count + 1
+
+    for j in range(bins):
+        maps[hidden + j] *= maps[hidden + bins + j]
+    source, inputs = hidden, bins
+    if stage.mixed:
+        source, inputs = hidden + bins, stage.mixed
+        at = small_layer(numbers, at, bins, inputs, maps, hidden, source)
+        activate_all(maps, source, inputs, stage.activation[2])
+    p, eta = hidden + bins + inputs, hidden + 2 * bins + inputs
+    at = small_layer(numbers, at, inputs, bins, maps, source, p)
+    small_layer(numbers, at, inputs, bins, maps, source, eta)
+    activate_all(maps, p, bins, stage.activation[3])
+    index = np.float32(0)
+    for i in range(bins):
+        index += maps[p + i] * (np.float32(i) + c_eta * np.tanh(maps[eta + i]))
+    return index, delta
+
+
+@njit
+def regress(stages, numbers, maps, formula):
+    """The age of the image whose features are in `maps` (Yang et al. 2018, Eq. 7).
+
+    `formula` is (min_age, max_age, c_delta, c_eta, floor), floor -inf for none.
+    """
+    age, width = formula[0], formula[1] - formula[0]
+    for stage in stages:
+        index, delta = answer(stage, numbers, maps, formula[3])
+        stretch = max(np.float32(1) + formula[2] * delta, formula[4])
+        width = width / (np.float32(stage.bins) * stretch)
+        age += width * index
+    return age
+
+
+# ---- images -------------------------------------------------------------------------------------
+
+
+@njit
+def infer_image(images, i, blocks, stages, numbers, formula, maps):
+    """The age of one image, on one thread."""
+    first_level(images, i, blocks, numbers, maps, 0, 1)
+    for b in range(2, len(blocks)):
+        run_block(blocks[b], b % 2, numbers, maps, 0, 1)
+    for stage in stages:
+        compact(stage, X, numbers, maps)
+        compact(stage, S, numbers, maps)
+    return regress(stages, numbers, maps, formula)
+
+
+@pjit
+def infer_batch(images, blocks, stages, numbers, formula, scratch, ages):
+    """Ages of all images, shared out evenly among as many threads as scratch has rows."""
+    n, team = len(images), len(scratch)
+    for t in prange(team):
+        for i in range(t * n // team, (t + 1) * n // team):
+            ages[i] = infer_image(images, i, blocks, stages, numbers, formula, scratch[t])
+
+
+@njit
+def infer_rest(blocks, stages, numbers, maps, stream):
+    """What is left of an image after level 2, of one stream; shared out so that both take as long.
+
+    Stream X has the wider convolutions, so S also compacts X's maps of levels 1 and 2.
+    """
+    for b in range(4 + stream, len(blocks), 2):
+        run_block(blocks[b], stream, numbers, maps, 0, 1)
+    for stage in stages:
+        if stream == S:
+            compact(stage, S, numbers, maps)
+        if (stream == S) == (stage.level <= 2):
+            compact(stage, X, numbers, maps)
+
+
+@pjit
+def infer_bands(images, i, bands, blocks, stages, numbers, formula, maps, ages):
+    """The age of one image, every map cut into bands of rows."""
+    for band in prange(bands):
+        first_level(images, i, blocks, numbers, maps, band, bands)
+    for band in prange(bands):
+        for stream in STREAMS:
+            run_block(blocks[2 + stream], stream, numbers, maps, band, bands)
+    for stream in prange(2):
+        infer_rest(blocks, stages, numbers, maps, stream)
+    ages[i] = regress(stages, numbers, maps, formula)
