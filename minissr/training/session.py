@@ -7,13 +7,14 @@ from typing import Any
 
 import numpy as np
 
+from minissr.data.augment import parse_augment
 from minissr.data.faces import Dataset, open_dataset
 from minissr.data.loader import Batches
-from minissr.errors import DataError
+from minissr.errors import CheckpointError, DataError
 from minissr.models.registry import build
 from minissr.models.summary import trace
 from minissr.training.config import TrainConfig
-from minissr.training.network import load_network
+from minissr.training.network import Network, load_network
 from minissr.training.optim import SGD, Adam, Optimizer, Schedule, build_schedule
 from minissr.training.rundir import RunDirectory
 from minissr.training.signals import StopRequest
@@ -66,13 +67,19 @@ def open_session(config: TrainConfig, run: RunDirectory, stop: StopRequest) -> S
     DataError, CheckpointError, ValueError
         If the data, the checkpoints or a setting can't be used.
     """
-    data = open_dataset(config.data, seed=config.seed, settings=dict(config.data_settings))
-    faces = data.split("train")
-    check_enough(data)
+    # What is quick to refuse comes before faces are drawn.
     model: Any = build(
         config.model, rng=np.random.default_rng(config.seed), **config.model_settings
     )
-    batches = Batches(faces, config.batch_size, seed=config.seed, augment=config.augment)
+    augment = parse_augment(config.augment)
+    resuming = run.last.exists()
+    init = load_network(config.init) if config.init and not resuming else None
+    if init is not None:
+        start_from(init, model)
+    data = open_dataset(config.data, seed=config.seed, settings=dict(config.data_settings))
+    check_enough(data)
+    faces = data.split("train")
+    batches = Batches(faces, config.batch_size, seed=config.seed, augment=augment)
     about: dict[str, Any] = {
         "model": model.config(),
         "preprocessing": data.preprocessing.to_json(),
@@ -82,13 +89,8 @@ def open_session(config: TrainConfig, run: RunDirectory, stop: StopRequest) -> S
             "train_median": float(np.median(faces.ages)),
             "best_possible_mae": data.best_possible_mae,
         },
-        "init": None,
+        "init": init and init.sha256,
     }
-    resuming = run.last.exists()
-    if config.init and not resuming:
-        network = load_network(config.init)
-        model.load_state_dict(network.model.state_dict())
-        about["init"] = network.sha256
     optimizer = build_optimizer(config, model)
     progress = Progress()
     if resuming:
@@ -98,6 +100,16 @@ def open_session(config: TrainConfig, run: RunDirectory, stop: StopRequest) -> S
         config.schedule, lr=config.lr, epochs=config.epochs or 1, steps_per_epoch=len(batches)
     )
     return Session(config, run, stop, data, model, batches, optimizer, schedule, progress, about)
+
+
+def start_from(network: Network, model: Any) -> None:
+    """Copy a trained network's weights, as the paper's chain of data sets does."""
+    try:
+        model.load_state_dict(network.model.state_dict())
+    except CheckpointError as error:
+        raise CheckpointError(
+            f"{network.path}: {error}; choose the --model, --stages and --set it was trained with"
+        ) from error
 
 
 def build_optimizer(config: TrainConfig, model: Any) -> Optimizer:
