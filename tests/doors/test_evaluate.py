@@ -15,7 +15,8 @@ from minissr.data import synthetic
 from minissr.data.faces import open_dataset
 from tests.doors.conftest import Run
 
-FIELDS = [
+FIELDS = ["n", "parameters", "mae", "median_ae", "bias", "ca3", "ca5", "rmse", "baseline_mae"]
+FIELDS += ["best_possible_mae", "by_decade", "stage_health", "checkpoint_sha256"]
     "n",
     "parameters",
     "mae",
