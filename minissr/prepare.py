@@ -105,13 +105,13 @@ def summary(args: argparse.Namespace, meta: dict[str, Any]) -> str:
     lines = [
         f"{args.out}: {meta['count']:,} faces from {meta['source']['name']}",
         f"  split     {counts} ({how})",
-        f"  groups    {split['groups']:,} of pictures that belong together",
+        f"  groups    {split['groups']:,} (copies, near-copies and persons count as one)",
         f"  ages      {age['min']:g} to {age['max']:g} years, median {age['median']:g}",
     ]
     if split["divided_groups"]:
         lines.append(
-            f"  warning   the labels file's split divides {split['divided_groups']:,} groups: "
-            "validation sees near-copies of training faces"
+            f"  warning   groups divided by the labels file's split: {split['divided_groups']:,} "
+            "(validation sees near-copies of training faces)"
         )
     if meta["copies_of_another_age"]:
         lines.append(

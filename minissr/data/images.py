@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from minissr.data.headers import FORMATS, read_header
-from minissr.errors import DataError
+from minissr.errors import DataError, MinissrError
 
 MAX_PIXELS = 1 << 27  # 134 megapixels: more than any camera's face, 0.4 GB decoded
 MAX_FILE_BYTES = 1 << 28  # 256 MiB
@@ -37,11 +37,18 @@ class PictureError(DataError):
 
 @lru_cache(maxsize=1)
 def opencv() -> Any:
-    """The `cv2` module, told before its first import how large a picture may be."""
+    """The `cv2` module, told before its first import how large a picture may be.
+
+    Raises MinissrError, with the install command, where it is missing.
+    """
     os.environ.setdefault("OPENCV_IO_MAX_IMAGE_PIXELS", str(MAX_PIXELS))
     os.environ.setdefault("OPENCV_LOG_LEVEL", "SILENT")  # our sentence says it
-    import cv2
-
+    try:
+        import cv2
+    except ImportError as error:
+        raise MinissrError(
+            f"pictures need OpenCV, which can't be imported ({error}): pip install opencv-python"
+        ) from error
     return cv2
 
 

@@ -12,6 +12,7 @@ import numpy as np
 from minissr.data.contact import contact_sheet
 from minissr.data.decoding import decode_faces
 from minissr.data.duplicates import group_pictures
+from minissr.data.images import opencv
 from minissr.data.labels import BadRow, Listing
 from minissr.data.pictures import open_pictures
 from minissr.data.sources import source
@@ -64,6 +65,7 @@ def prepare(
         raise ValueError(f"--seed {seed}; expected 0 or more")
     if directory.is_dir() and out.resolve().is_relative_to(directory.resolve()):
         raise DataError(f"--out {out} lies inside {directory}; name a place outside it")
+    opencv()  # if it is missing, say so before anything else
     with NewDataset(out, overwrite=overwrite) as new:
         if new.resumed:
             say(f"{out} holds what an interrupted prepare left; starting over")

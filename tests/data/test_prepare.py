@@ -134,7 +134,7 @@ def test_the_labels_files_split_is_kept_and_its_leaks_are_said(door, tmp_path):
     code, out, _ = door("csv", folder, "--labels", labels, "--out", tmp_path / "out")
     assert code == 0
     assert "5 train, 1 test (as the labels file says)" in out
-    assert "split divides 1 groups" in out
+    assert "divided by the labels file's split: 1 (" in out
     assert "2 pictures have a byte-identical copy labelled with another age" in out
     code, _, said = door(
         "csv", folder, "--labels", labels, "--out", tmp_path / "no", "--val-share", 0.1
