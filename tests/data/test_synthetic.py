@@ -31,9 +31,9 @@ from minissr.data.synthetic import (
 )
 from minissr.errors import DataError
 
-# Measured with another framework: an SSR-Net of 40,531 weights, trained on the 5,000 faces of seed 0
-# with flips alone, errs by 5.4 years on the test faces after 10 epochs (the faces' lips were a little
-# paler then). The bars are set by a worse network than that, which makes them higher.
+# Measured with another framework: an SSR-Net of 40,531 weights, trained on the 5,000 faces of
+# seed 0 with flips alone, errs by 5.4 years on the test faces after 10 epochs (their lips were a
+# little paler then). The bars are set by a worse network than that, which makes them higher.
 TRAINED_MAE = 7.0
 BAR = 1.5 * TRAINED_MAE
 
@@ -323,7 +323,7 @@ def colour_statistics(images: np.ndarray) -> dict[str, np.ndarray]:
 def test_no_linear_model_on_raw_pixels_comes_near(faces):
     """Ridge regression, with the penalty that is best on the test faces themselves.
 
-    Measured: 12.5 years at 5,000 training faces, 12.3 at 10,000.
+    Measured: 12.5 years at 5,000 training faces.
     """
     images, ages, test_images, test_ages = faces
     pixels = images.reshape(len(images), -1).astype(np.float32) / 255
