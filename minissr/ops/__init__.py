@@ -20,7 +20,7 @@ _HOMES = {
     "loss": "mae mse cross_entropy kl_divergence binary_cross_entropy",
     "stagewise": "soft_stagewise_regression",
     "block": "stream_block stem",
-    "fusion": "fusion",
+    "fuse": "fusion",
 }
 _MODULE_OF = {name: module for module, names in _HOMES.items() for name in names.split()}
 

@@ -51,7 +51,7 @@ def spread(grad: Array, shape: tuple[int, ...], axis: Axis, keepdims: bool) -> A
     if axis is not None and not keepdims:
         axes = (axis,) if isinstance(axis, int) else axis
         grad = xp.expand_dims(grad, tuple(a % len(shape) for a in axes))
-    return xp.ascontiguousarray(xp.broadcast_to(grad, shape))
+    return xp.broadcast_to(grad, shape).copy()  # a broadcast view can't be written to
 
 
 class Reshape(Function):

@@ -107,7 +107,7 @@ class GlobalAvgPool(Function):
     def backward(ctx: Context, g: Array) -> Array:
         (x_shape,) = ctx.saved
         share = g / g.dtype.type(x_shape[1] * x_shape[2])  # (N, C)
-        return ctx.xp.ascontiguousarray(ctx.xp.broadcast_to(share[:, None, None, :], x_shape))
+        return ctx.xp.broadcast_to(share[:, None, None, :], x_shape).copy()
 
 
 def max_pool(
