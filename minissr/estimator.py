@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 
 from minissr.kernels.backend import use_backend
+from minissr.models.inference import InferenceEngine
 from minissr.training.measure import health_of, network_input, predict_ages
 from minissr.training.network import Network, load_network
 
@@ -35,8 +37,9 @@ def load(source: str | os.PathLike[str], *, backend: str = "auto") -> Estimator:
     >>> est.predict(faces)                               # doctest: +SKIP
     array([31.6, 8.2], dtype=float32)
     """
-    with use_backend(backend):
-        return Estimator(load_network(source), backend)
+    network = load_network(source)
+    network.model.to(backend)
+    return Estimator(network, backend)
 
 
 class Estimator:
@@ -75,8 +78,14 @@ class Estimator:
             If the faces are of another shape or type.
         """
         images = self._rgb(faces, colour)
-        with use_backend(self._backend):
+        with use_backend(self._backend) as backend:
+            if backend == "numba" and self._engine.fused:
+                return self._engine(images)
             return predict_ages(self.network.model, images, self.network.preprocessing)
+
+    @cached_property
+    def _engine(self) -> InferenceEngine:
+        return InferenceEngine(self.network.model, self.network.preprocessing)
 
     def explain(self, face: Any, colour: str = "rgb") -> dict[str, Any]:
         """How the stages make up the age of one face.
@@ -101,7 +110,7 @@ class Estimator:
         if not hasattr(model, "explain"):
             raise ValueError(f"{type(model).__name__} has no stages to explain")
         with use_backend(self._backend):
-            told = model.explain(network_input(images, self.network.preprocessing))
+            told = model.explain(network_input(model, images, self.network.preprocessing))
         stages = [
             {name: value[0] for name, value in stage.items() if name != "hidden"}
             for stage in told["stages"]

@@ -68,6 +68,7 @@ def open_session(config: TrainConfig, run: RunDirectory, stop: StopRequest) -> S
         If the data, the checkpoints or a setting can't be used.
     """
     # What is quick to refuse comes before faces are drawn.
+    choose_threads(config)
     model: Any = build(
         config.model, rng=np.random.default_rng(config.seed), **config.model_settings
     )
@@ -91,6 +92,7 @@ def open_session(config: TrainConfig, run: RunDirectory, stop: StopRequest) -> S
         },
         "init": init and init.sha256,
     }
+    model.to(config.backend)
     optimizer = build_optimizer(config, model)
     progress = Progress()
     if resuming:
@@ -133,13 +135,29 @@ def check_enough(data: Dataset) -> None:
         )
 
 
+def choose_threads(config: TrainConfig) -> None:
+    """Let the Numba backend compute with as many threads as were asked for."""
+    if config.threads and config.backend == "numba":
+        from minissr.kernels.threads import set_threads
+
+        set_threads(config.threads)
+
+
+def threads_in_words(backend: str) -> str:
+    """How many threads compute, where that is ours to say."""
+    if backend != "numba":
+        return ""
+    from minissr.kernels.threads import get_threads
+
+    return f", {get_threads()} threads"
+
+
 def introduction(session: Session) -> list[str]:
     """What is trained on what and how, before it begins."""
     config, model = session.config, session.model
-    threads = f", {config.threads} threads" if config.threads else ""
     lines = [
         f"run       {session.run.path}",
-        f"backend   {config.backend}{threads}",
+        f"backend   {config.backend}{threads_in_words(config.backend)}",
         f"data      {session.data.describe()}",
         f"augment   {session.batches.augment.name}",
         f"network   {model_line(config.model, model, session.data.preprocessing.size)}",

@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 
 from minissr.errors import CheckpointError, MinissrError
+from minissr.kernels.backend import array_module
 from minissr.nn.module import Module
 from minissr.training.checkpoint import Checkpoint, read_checkpoint, save_checkpoint
 from minissr.training.files import write_text
@@ -152,8 +153,11 @@ def restore(
 
 def load_weights(path: Path, checkpoint: Checkpoint, model: Module) -> None:
     """Copy a checkpoint's network into `model`; CheckpointError naming all that doesn't fit."""
+    xp = array_module(next(model.parameters()).data)
     try:
-        model.load_state_dict(checkpoint.section("model"))
+        model.load_state_dict(
+            {name: xp.asarray(array) for name, array in checkpoint.section("model").items()}
+        )
     except CheckpointError as error:
         raise CheckpointError(
             f"{path}: {error}; choose the --model and --set it was trained with"
