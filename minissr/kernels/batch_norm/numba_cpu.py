@@ -2,7 +2,8 @@
 
 Everything runs over the rows in chunks whose number depends on the number of rows alone. A sum over
 the rows is one float64 sum a chunk, four rows a trip, and the chunks added in order: accurate, and
-the same bits on any number of threads.
+the same bits on any number of threads. No operation is fused with another, for the reason given in
+`optim.numba_cpu`; memory sets the pace anyway.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ def chunk_count(count: int) -> int:
     return max(1, min(CHUNKS, count // CHUNK_ROWS))
 
 
-@pjit
+@pjit(fastmath=False)
 def add_rows(x, sums):
     """sums[chunk] (C,) += the rows of the chunk."""
     chunks, count = len(sums), len(x)
@@ -40,7 +41,7 @@ def add_rows(x, sums):
                 total[i] += a[i]
 
 
-@pjit
+@pjit(fastmath=False)
 def add_squares(x, mean, sums):
     """sums[chunk] (C,) += the squared distances from `mean` of the rows of the chunk."""
     chunks, count = len(sums), len(x)
@@ -60,7 +61,7 @@ def add_squares(x, mean, sums):
                 total[i] += p * p
 
 
-@pjit
+@pjit(fastmath=False)
 def add_products(gy, x, mean, sums):
     """sums[chunk] (2, C) += gy and gy (x - mean) of the rows of the chunk."""
     chunks, count = len(sums), len(x)
@@ -81,7 +82,7 @@ def add_products(gy, x, mean, sums):
                 product[i] += g * (a[i] - mean[i])
 
 
-@pjit
+@pjit(fastmath=False)
 def affine(x, mean, scale, shift, chunks, y):
     """y = (x - mean) scale + shift."""
     count = len(x)
@@ -92,7 +93,7 @@ def affine(x, mean, scale, shift, chunks, y):
                 out[i] = (a[i] - mean[i]) * scale[i] + shift[i]
 
 
-@pjit
+@pjit(fastmath=False)
 def combine(gy, x, mean, direct, slope, shift, chunks, gx):
     """gx = gy direct - (x - mean) slope - shift."""
     count = len(x)

@@ -2,6 +2,10 @@
 
 One pass over all numbers instead of one for each operation. Every number is on its own, so any
 split among threads gives the same bits.
+
+Each operation is rounded, as in NumPy, and none fused: in a*b + c*d either product may be, and the
+compiler was seen to fuse one in a process that compiles and the other in one that loads from the
+cache. A run would then depend on whether it was the first.
 """
 
 from __future__ import annotations
@@ -16,7 +20,7 @@ from minissr.kernels.optim.numpy_ref import adam_scales
 BLOCK = 8192  # numbers a thread takes at a time
 
 
-@pjit
+@pjit(fastmath=False)
 def adam(param, grad, m, v, beta1, rest1, beta2, rest2, a, e):
     count = len(param)
     for block in prange((count + BLOCK - 1) // BLOCK):
@@ -28,7 +32,7 @@ def adam(param, grad, m, v, beta1, rest1, beta2, rest2, a, e):
             p[i] -= a * mean[i] / (np.sqrt(square[i]) + e)
 
 
-@pjit
+@pjit(fastmath=False)
 def sgd(param, grad, velocity, lr, momentum, nesterov):
     count = len(param)
     for block in prange((count + BLOCK - 1) // BLOCK):
