@@ -72,7 +72,14 @@ def trace(model: Module, images: Any) -> list[Row]:
 
 
 def summary(model: Module, image_size: int = 64) -> str:
-    """The table as text.
+    """The table as text: layer, kind, output for one image, parameters, multiply-adds.
+
+    Parameters
+    ----------
+    model : Module
+        Left as it was.
+    image_size : int
+        Height and width of the image that is sent through, in pixels.
 
     Examples
     --------

@@ -3,9 +3,11 @@
 import numpy as np
 import pytest
 
-from minissr import use_backend
+from minissr import Tensor, use_backend
 from minissr.models import registry
 from minissr.models.summary import summary, trace
+from minissr.nn.layers import Dense
+from minissr.nn.module import Module
 
 # ARCHITECTURE of the released network: (parameters, multiply-adds, height x width of the output).
 EXPECTED = {
@@ -73,3 +75,18 @@ def test_it_changes_nothing_and_counts_one_image():
     assert one == four
     assert model.training
     assert all(np.array_equal(a, state[name]) for name, a in model.state_dict().items())
+
+
+class Twice(Module):
+    def __init__(self):
+        self.layer = Dense(4, 4, rng=np.random.default_rng(0))
+
+    def forward(self, x):
+        return self.layer(self.layer(Tensor(x)))
+
+
+def test_a_layer_called_twice_computes_twice_and_is_counted_once():
+    whole, *calls = trace(Twice(), np.zeros((3, 4), np.float32))
+    assert [row.macs for row in calls] == [16, 16]
+    assert [row.parameters for row in calls] == [20, 0]
+    assert (whole.name, whole.shape) == ("", (4,))
