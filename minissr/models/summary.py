@@ -85,7 +85,7 @@ def summary(model: Module, image_size: int = 64) -> str:
     --------
     >>> from minissr.models import registry
     >>> print(summary(registry.build("ssrnet", variant="released")).splitlines()[-1])
-    total                                                        40,915   17,078,926
+    total                                                      40,915   17,078,926
     """
     rows = trace(model, np.zeros((1, image_size, image_size, 3), np.uint8))
     lines = [line("layer", "kind", "output", "parameters", "MACs")]
