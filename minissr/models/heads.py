@@ -14,6 +14,7 @@ import numpy as np
 
 from minissr import ops
 from minissr.autograd.tensor import Tensor
+from minissr.kernels.backend import array_module
 from minissr.nn.layers import POOLS, Conv2d, Dense, Dropout, activate
 from minissr.nn.module import Module
 
@@ -198,7 +199,7 @@ def slipped_regression(
     width: Any = max_age - min_age
     ages: Any = min_age
     for p, eta, delta, _ in answers:
-        i = np.arange(p.shape[1], dtype=p.dtype)
+        i = array_module(p.data).arange(p.shape[1], dtype=p.dtype)
         stretch = (delta * c_delta + 1.0).clip(limit, None)
         width = width / (stretch * float(p.shape[1]))  # (N, 1), of the rows
         index = (p * (eta * c_eta + i)).sum(axis=1).reshape(1, -1)  # (1, N), of the columns

@@ -46,6 +46,7 @@ import numpy as np
 from minissr import ops
 from minissr.autograd.function import Array, no_grad
 from minissr.autograd.tensor import Tensor
+from minissr.kernels.backend import array_module
 from minissr.models.heads import FusionBlock, StageAnswer, join_answers, slipped_regression
 from minissr.models.streams import BLOCKS, TwoStreams
 from minissr.nn.layers import ACTIVATIONS, choice
@@ -247,7 +248,8 @@ class SSRNet(Module):
 
     def answers(self, images: Any, rng: np.random.Generator | None = None) -> list[StageAnswer]:
         """What each stage says about the images, coarsest first."""
-        maps = self.streams(as_images(images, self.settings.image_size, self.dtype))
+        weights = next(self.parameters()).data
+        maps = self.streams(as_images(images, self.settings.image_size, weights))
         return [
             stage(*maps[level - 1], rng)
             for stage, level in zip(self.stages, self.levels, strict=True)
@@ -312,6 +314,7 @@ class SSRNet(Module):
                 )
         finally:
             self.train(training)
+        width, index = Tensor(width).numpy(), Tensor(index).numpy()  # (N, K)
         stages = []
         start = np.full(age.shape, self.settings.min_age, self.dtype)  # (N,) years
         for k, answer in enumerate(answers):
@@ -339,9 +342,13 @@ class SSRNet(Module):
         }
 
 
-def as_images(images: Any, size: int, dtype: np.dtype) -> Tensor:
-    """The images as a Tensor, uint8 or of the network's dtype; one sentence if they don't fit."""
-    tensor = images if isinstance(images, Tensor) else Tensor(images)
-    if tensor.ndim != 4 or tensor.shape[1:] != (size, size, 3):
-        raise ValueError(f"images of shape {tensor.shape}; expected (N, {size}, {size}, 3)")
-    return tensor if tensor.dtype in (np.uint8, dtype) else tensor.astype(dtype)
+def as_images(images: Any, size: int, weights: Array) -> Tensor:
+    """The images as a Tensor where the weights are, of uint8 or the weights' dtype.
+
+    Raises ValueError, in one sentence, if their shape is another than (N, size, size, 3).
+    """
+    if not isinstance(images, Tensor):
+        images = Tensor(array_module(weights).asarray(images))
+    if images.ndim != 4 or images.shape[1:] != (size, size, 3):
+        raise ValueError(f"images of shape {images.shape}; expected (N, {size}, {size}, 3)")
+    return images if images.dtype in (np.uint8, weights.dtype) else images.astype(weights.dtype)

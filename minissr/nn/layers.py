@@ -309,9 +309,9 @@ def stem(s: StreamBlock, x: StreamBlock, images: Tensor) -> tuple[Tensor, Tensor
     """
     check_batch(images)
     parameters = [(b.conv.w, b.conv.b, b.norm.gamma, b.norm.beta) for b in (x, s)]
-    (map_x, map_s), of_x, of_s = ops.stem(images, *parameters, eps=x.norm.eps)
+    maps, (mean_x, variance_x), (mean_s, variance_s) = ops.stem(images, *parameters, eps=x.norm.eps)
     kh, kw = x.conv.w.shape[:2]
     count = images.shape[0] * (images.shape[1] - kh + 1) * (images.shape[2] - kw + 1)
-    x.norm.follow(*of_x, count)
-    s.norm.follow(*of_s, count)
-    return map_s, map_x
+    x.norm.follow(mean_x, variance_x, count)
+    s.norm.follow(mean_s, variance_s, count)
+    return maps[1], maps[0]

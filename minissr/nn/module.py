@@ -17,6 +17,7 @@ import numpy as np
 from minissr.autograd.function import Array
 from minissr.autograd.tensor import Tensor
 from minissr.errors import CheckpointError
+from minissr.kernels.backend import array_module
 
 # Called as observer(module, inputs) when a module is called; what it returns is called with the
 # module's output. The summary table is its one user.
@@ -192,7 +193,7 @@ class Module:
                 f"these weights are not of this {type(self).__name__}: {'; '.join(trouble)}"
             )
         for name, array in own.items():
-            array[...] = state[name]
+            array[...] = array_module(array).asarray(state[name])
 
     # ---- modes and places ---------------------------------------------------------------------
 
