@@ -55,12 +55,14 @@ def pooling() -> Iterator[tuple[str, Any]]:
 
 
 def batch_norm() -> Iterator[tuple[str, Any]]:
-    x, gy, (gamma, beta) = NORMALISATION.x(F), NORMALISATION.gy(F), NORMALISATION.parameters(F)
-    y, mean, var = run("batch_norm_train_forward", x, gamma, beta, 1e-3)
-    yield "batch_norm_train_forward", (y, mean, var)
-    for kernel in ("batch_norm_train_backward", "batch_norm_eval_backward"):
-        yield kernel, run(kernel, gy, x, gamma, mean, var, 1e-3)
-    yield "batch_norm_eval_forward", run("batch_norm_eval_forward", x, gamma, beta, mean, var, 1e-3)
+    for t in (F, np.float64):  # sums are float64: rounded to float32 their last bits don't show
+        x, gy, (gamma, beta) = NORMALISATION.x(t), NORMALISATION.gy(t), NORMALISATION.parameters(t)
+        y, mean, var = run("batch_norm_train_forward", x, gamma, beta, 1e-3)
+        yield "batch_norm_train_forward", (y, mean, var)
+        for kernel in ("batch_norm_train_backward", "batch_norm_eval_backward"):
+            yield kernel, run(kernel, gy, x, gamma, mean, var, 1e-3)
+        kernel = "batch_norm_eval_forward"
+        yield kernel, run(kernel, x, gamma, beta, mean, var, 1e-3)
 
 
 def stream_parameters(seed: int, c: int, co: int) -> tuple[np.ndarray, ...]:
