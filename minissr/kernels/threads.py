@@ -21,12 +21,12 @@ import importlib.metadata
 import sys
 import threading
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import numba
-import numpy as np
 from numba.np.ufunc import parallel
+
+from minissr.kernels.blas import quiet_blas
 
 config: Any = numba.config  # whose attributes appear at run time
 _state = threading.local()
@@ -35,12 +35,6 @@ _workqueue = threading.Lock()
 _layer: str | None = None
 _count: int | None = None
 
-OPENBLAS_SETTERS = (
-    "scipy_openblas_set_num_threads64_",
-    "scipy_openblas_set_num_threads",
-    "openblas_set_num_threads64_",
-    "openblas_set_num_threads",
-)
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # of glibc's malloc.h
 KEPT = 1 << 30  # bytes of freed memory that stay with the process
 
@@ -111,20 +105,6 @@ def load_tbb() -> bool:
             with contextlib.suppress(OSError):
                 ctypes.CDLL(str(file.locate()), mode=ctypes.RTLD_GLOBAL)
                 return True
-    return False
-
-
-def quiet_blas() -> bool:
-    """Hold NumPy's own OpenBLAS to one thread; whether it was found."""
-    package = Path(np.__file__).parent
-    for folder in (package.parent / "numpy.libs", package / ".dylibs", package / ".libs"):
-        for path in folder.glob("*openblas*"):
-            with contextlib.suppress(OSError):
-                library = ctypes.CDLL(str(path))  # loaded already: this is a second handle
-                for name in OPENBLAS_SETTERS:
-                    if hasattr(library, name):
-                        getattr(library, name)(1)
-                        return True
     return False
 
 

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 BLUE, VERMILLION, GREEN, GREY = "#0072B2", "#D55E00", "#009E73", "#666666"
 STAGE_STYLES = ((BLUE, "o"), (VERMILLION, "s"), (GREEN, "^"), ("#CC79A7", "D"), ("#E69F00", "v"))
+ENOUGH = 10  # faces that a median means something of
 
 Record = Mapping[str, Any]  # a line of metrics.jsonl
 
@@ -57,14 +58,14 @@ def health(history: Sequence[Record]) -> bytes:
     """What each stage contributes, epoch by epoch: how a stage's death looks, if one died."""
     figure = new_figure(9.0, 6.0)
     panels = (
-        ("contribution", "contribution: std over faces / mean width", own_share, OWN_SHARE),
-        ("p_std", "spread of p over faces (bins' RMS)", lambda s: s["p_std"], SPREAD),
-        ("eta_std", "spread of eta over faces (bins' RMS)", lambda s: s["eta_std"], SPREAD),
-        ("delta_std", "spread of delta over faces", lambda s: s["delta_std"], SPREAD),
+        ("std of contribution / bin width", own_share, OWN_SHARE),
+        ("std of p (RMS over bins)", lambda s: s["p_std"], SPREAD),
+        ("std of eta (RMS over bins)", lambda s: s["eta_std"], SPREAD),
+        ("std of delta", lambda s: s["delta_std"], SPREAD),
     )
     epochs = [record["epoch"] for record in history]
     stages = len(history[0]["stage_health"]) if history else 0
-    for place, (_, label, value, threshold) in enumerate(panels, 1):
+    for place, (label, value, threshold) in enumerate(panels, 1):
         axes = figure.add_subplot(2, 2, place)
         for k in range(stages):
             colour, marker = STAGE_STYLES[k % len(STAGE_STYLES)]
@@ -77,8 +78,9 @@ def health(history: Sequence[Record]) -> bytes:
         axes.set_ylabel(label, fontsize=9)
         axes.set_ylim(bottom=0)
         whole_numbers(axes)
-        if place == 1:
-            axes.legend(frameon=False, fontsize=9)
+    handles, labels = figure.axes[0].get_legend_handles_labels()
+    figure.legend(handles, labels, frameon=False, fontsize=9, ncols=len(labels),
+                  loc="outside upper center", title="over the validation faces")  # fmt: skip
     return png(figure)
 
 
@@ -97,10 +99,11 @@ def predicted_against_true(predicted: np.ndarray, true: np.ndarray) -> bytes:
     jitter = np.random.default_rng(0).uniform(-0.4, 0.4, len(true))
     axes.plot([low, top], [low, top], color=GREY, linewidth=1, linestyle="--", label="no error")
     axes.plot(true + jitter, predicted, ".", color=BLUE, markersize=3, alpha=0.35, rasterized=True)
-    decades = np.floor(true / 10) * 10
-    middles = [(d + 5, np.median(predicted[decades == d])) for d in np.unique(decades)]
-    axes.plot(*zip(*middles, strict=True), color=VERMILLION, marker="s", markersize=4,
-              label="median of each decade")  # fmt: skip
+    decades = np.floor(true / 10)
+    many = [decades == d for d in np.unique(decades) if (decades == d).sum() >= ENOUGH]
+    axes.plot([np.median(true[d]) for d in many], [np.median(predicted[d]) for d in many],
+              color=VERMILLION, marker="s", markersize=4,
+              label=f"medians of decades with {ENOUGH} faces or more")  # fmt: skip
     axes.set_xlabel("true age (years)")
     axes.set_ylabel("predicted age (years)")
     axes.set_xlim(low, top)
@@ -112,7 +115,7 @@ def predicted_against_true(predicted: np.ndarray, true: np.ndarray) -> bytes:
 
 def error_by_age(predicted: np.ndarray, true: np.ndarray) -> bytes:
     """MAE and bias of each decade of age, with how many faces each has."""
-    figure = new_figure(6.4, 4.2)
+    figure = new_figure(7.6, 4.2)
     axes = figure.add_subplot()
     decades = metrics.by_decade(predicted, true)
     at = np.arange(len(decades))
@@ -120,8 +123,8 @@ def error_by_age(predicted: np.ndarray, true: np.ndarray) -> bytes:
     axes.bar(at + 0.2, [d["bias"] for d in decades], 0.4, color=VERMILLION, hatch="//",
              edgecolor="white", label="bias (predicted - true)")  # fmt: skip
     axes.axhline(0, color="black", linewidth=0.8)
-    axes.set_xticks(at, [f"{d['from']}-{d['to']}\n{d['n']} faces" for d in decades], fontsize=8)
-    axes.set_xlabel("true age (years)")
+    axes.set_xticks(at, [f"{d['from']}-{d['to']}\n({d['n']:,})" for d in decades], fontsize=8)
+    axes.set_xlabel("true age (years), and how many faces")
     axes.set_ylabel("error (years)")
     axes.legend(frameon=False, fontsize=9)
     return png(figure)

@@ -11,9 +11,12 @@ import numpy as np
 from minissr.training import metrics
 from minissr.training.measure import health_of, network_input, predict_ages
 from minissr.training.progress import Bar
+from minissr.training.report import draw_progress
 from minissr.training.results import describe
 from minissr.training.session import Session
 from minissr.training.state import save_best, save_last, write_metrics
+
+WORTH_DRAWING = 10.0  # seconds: after longer epochs the curves are drawn anew each time
 
 
 def train(session: Session) -> None:
@@ -29,6 +32,8 @@ def train(session: Session) -> None:
             record["images_per_s"] = round(rate, 1)
             end_epoch(session, record)
             bar.say(describe(progress.history, epochs))
+            if record["seconds"] > WORTH_DRAWING:
+                draw_progress(session)
 
 
 def train_epoch(session: Session, bar: Bar) -> float:

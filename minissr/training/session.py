@@ -11,6 +11,7 @@ from minissr.data.augment import parse_augment
 from minissr.data.faces import Dataset, open_dataset
 from minissr.data.loader import Batches
 from minissr.errors import CheckpointError, DataError
+from minissr.kernels.blas import quiet_blas
 from minissr.models.registry import build
 from minissr.models.summary import trace
 from minissr.training.config import TrainConfig
@@ -136,8 +137,10 @@ def check_enough(data: Dataset) -> None:
 
 
 def choose_threads(config: TrainConfig) -> None:
-    """Let the Numba backend compute with as many threads as were asked for."""
-    if config.threads and config.backend == "numba":
+    """Compute with as many threads as were asked for; NumPy with one, so that bits are equal."""
+    if config.backend == "numpy":
+        quiet_blas()
+    elif config.threads and config.backend == "numba":
         from minissr.kernels.threads import set_threads
 
         set_threads(config.threads)

@@ -81,6 +81,25 @@ def test_the_same_seed_gives_the_same_bytes(finished: Path, tmp_path: Path) -> N
     assert metrics_of(other) == metrics_of(finished)
 
 
+def test_the_number_of_threads_changes_no_byte(tmp_path: Path) -> None:
+    """The whole network, compiled: fused kernels, their gradients, the optimiser, the warp."""
+    threads = pytest.importorskip("minissr.kernels.threads")
+    faces = [f"--set={split}_images={n}" for split, n in (("train", 50), ("val", 9), ("test", 9))]
+    flags = ["--backend", "numba", "--epochs", "1", "--batch-size", "20", *faces]
+    before = threads.get_threads()
+    try:
+        for count in (1, threads.available()):
+            where = ["--threads", str(count), "--out", str(tmp_path / str(count))]
+            assert run_train(*flags, *where) == 0
+    finally:
+        threads.set_threads(before)
+    one, all_of_them = (
+        (tmp_path / str(count) / "last.safetensors").read_bytes()
+        for count in (1, threads.available())
+    )
+    assert one == all_of_them
+
+
 def test_another_seed_gives_others(finished: Path, tmp_path: Path) -> None:
     assert run_train(*TINY, "--out", str(tmp_path / "run"), "--seed", "1") == 0
     mine = read_checkpoint(tmp_path / "run" / "last.safetensors").tensors
