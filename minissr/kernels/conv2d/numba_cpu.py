@@ -35,6 +35,7 @@ from minissr.kernels.geometry import Array, Padding, Size, cut, output_size, pad
 from minissr.kernels.jit import njit, pjit, prange
 
 LANES = 32  # columns of a tile: output channels worked on together
+VECTOR = 16  # ... and a whole number of these, which saves the compiler's loop for the odd ones
 TASK = 120  # windows a thread takes at a time
 CHUNKS = 16  # at most so many partial sums of a weight gradient
 PARTIAL_SUMS = 1 << 22  # ... with at most so many numbers in them
@@ -42,8 +43,8 @@ PARTIAL_SUMS = 1 << 22  # ... with at most so many numbers in them
 
 @njit
 def aligned(count, dtype):
-    """`count` numbers that start on a cache line; vectors that straddle two are slow."""
-    memory = np.empty(count + 16, dtype)
+    """`count` zeros that start on a cache line; vectors that straddle two are slow."""
+    memory = np.zeros(count + 16, dtype)
     skip = (64 - memory.ctypes.data % 64) // memory.itemsize
     return memory[skip : skip + count]
 
@@ -122,10 +123,11 @@ def convolve(x, image_size, starts, skips, run, w, bias, y):
                 for panel in range(w.shape[1]):
                     left = g * og + panel * LANES
                     columns = min(LANES, og - panel * LANES)
+                    whole = -(-columns // VECTOR) * VECTOR  # more columns than asked: all zeros
                     spread(tile, bias[left : left + columns])
                     for piece in range(skips.shape[1]):
                         weights = w[g, panel, piece * run * LANES : (piece + 1) * run * LANES]
-                        add_products(tile, x, at, skips[g, piece], run, weights, columns)
+                        add_products(tile, x, at, skips[g, piece], run, weights, whole)
                     for r in range(min(6, end - q)):
                         copy(tile[r * LANES :], y[q + r, left : left + columns])
 
