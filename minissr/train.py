@@ -121,9 +121,12 @@ def train_in(run: RunDirectory, config: TrainConfig) -> int:
     from minissr.kernels.backend import use_backend
     from minissr.training.loop import train
     from minissr.training.report import closing, finish
-    from minissr.training.session import introduction, open_session
+    from minissr.training.session import introduction, is_finished, open_session
     from minissr.training.signals import StopRequest
 
+    if is_finished(config, run):
+        print(f"{run.path} is finished, all {config.epochs} epochs; see {run.report}")
+        return 0
     again = f"python -m minissr.train --resume {shlex.quote(str(run.path))}"
     with StopRequest(f"interrupted; go on with: {again}") as stop, use_backend(config.backend):
         try:
@@ -132,9 +135,6 @@ def train_in(run: RunDirectory, config: TrainConfig) -> int:
             if run.fresh:
                 run.discard()
             raise
-        if session.finished:
-            print(f"{run.path} is finished, all {session.epochs} epochs; see {run.report}")
-            return 0
         print("\n".join(introduction(session)), flush=True)
         try:
             train(session)

@@ -14,6 +14,7 @@ from minissr.errors import CheckpointError, DataError
 from minissr.kernels.blas import quiet_blas
 from minissr.models.registry import build
 from minissr.models.summary import trace
+from minissr.training.checkpoint import read_checkpoint
 from minissr.training.config import TrainConfig
 from minissr.training.network import Network, load_network
 from minissr.training.optim import SGD, Adam, Optimizer, Schedule, build_schedule
@@ -50,14 +51,17 @@ class Session:
         return self.config.epochs
 
     @property
-    def finished(self) -> bool:
-        """Whether there is nothing left to do; the report is written last."""
-        return self.progress.epoch == self.epochs and self.run.report.exists()
-
-    @property
     def images(self) -> int:
         """Training images of one epoch."""
         return self.batches.count
+
+
+def is_finished(config: TrainConfig, run: RunDirectory) -> bool:
+    """Whether there is nothing left to do; the report is written last."""
+    if not (run.report.exists() and run.last.exists()):
+        return False
+    progress = read_checkpoint(run.last).metadata.get("progress", {})
+    return progress.get("epoch") == config.epochs
 
 
 def open_session(config: TrainConfig, run: RunDirectory, stop: StopRequest) -> Session:
