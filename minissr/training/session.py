@@ -11,6 +11,7 @@ from minissr.data.augment import parse_augment
 from minissr.data.faces import Dataset, open_dataset
 from minissr.data.loader import Batches
 from minissr.errors import CheckpointError, DataError
+from minissr.kernels.backend import use_backend
 from minissr.kernels.blas import quiet_blas
 from minissr.models.registry import build
 from minissr.models.summary import trace
@@ -186,7 +187,8 @@ def introduction(session: Session) -> list[str]:
 
 def model_line(name: str, model: Any, size: int) -> str:
     """A network in one line."""
-    rows = trace(model, np.zeros((1, size, size, 3), np.uint8))
+    with use_backend("numpy"):  # nothing has to be compiled to count
+        rows = trace(model, np.zeros((1, size, size, 3), np.uint8))
     settings = model.config()
     words = [f"{name} {settings['variant']}" if "variant" in settings else name]
     if "stages" in settings:
