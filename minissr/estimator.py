@@ -110,7 +110,7 @@ class Estimator:
         if not hasattr(model, "explain"):
             raise ValueError(f"{type(model).__name__} has no stages to explain")
         with use_backend(self._backend):
-            told = model.explain(network_input(model, images, self.network.preprocessing))
+            told = model.explain(network_input(images, self.network.preprocessing))
         stages = [
             {name: value[0] for name, value in stage.items() if name != "hidden"}
             for stage in told["stages"]

@@ -51,6 +51,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     with use_backend(args.backend) as backend:
         network = load_network(args.checkpoint)
+        network.model.to(backend)
         recipe = network.about.get("training", {})
         data = open_dataset(args.data, seed=recipe.get("seed", 0))
         out = sys.stderr if args.json == "-" else sys.stdout

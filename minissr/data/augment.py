@@ -29,7 +29,7 @@ from minissr.data import appearance
 from minissr.data.appearance import spread
 from minissr.data.philox import uniform
 from minissr.kernels import lookup
-from minissr.kernels.backend import backend_of, numba_installed
+from minissr.kernels.backend import cpu_backend
 
 ROTATION = 20.0  # degrees
 SHEAR = 0.2  # radians
@@ -143,18 +143,10 @@ def warp(images: np.ndarray, draws: np.ndarray, interpolation: str) -> np.ndarra
     """Move each image as drawn; (N, S, S, 3) uint8. The third that isn't moved is copied."""
     matrices, flipped, moved = paper_matrices(draws, images.shape[1])
     out = np.where(flipped[:, None, None, None], images[:, :, ::-1], images)
-    kernel = lookup("warp_affine", cpu_backend(images))
+    kernel = lookup("warp_affine", cpu_backend())
     moved = np.flatnonzero(moved)
     out[moved] = kernel(np.ascontiguousarray(images[moved]), matrices[moved], interpolation)
     return out
-
-
-def cpu_backend(images: np.ndarray) -> str:
-    """The backend that prepares batches: the chosen one if it runs on the CPU, else the quicker."""
-    chosen = backend_of("warp_affine", [images])
-    if chosen == "cupy":
-        return "numba" if numba_installed() else "numpy"
-    return chosen
 
 
 def _matrix(

@@ -90,3 +90,9 @@ def backend_of(op: str, arrays: list[Any]) -> str:
             "with model.to('cupy') or tensor.to('cupy')"
         )
     return on_cpu() if chosen == "auto" else chosen
+
+
+def cpu_backend() -> str:
+    """What prepares data for a network: the chosen backend if it is a CPU's, else the quicker."""
+    chosen = _chosen.get()
+    return on_cpu() if chosen in ("auto", "cupy") else chosen

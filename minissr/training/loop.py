@@ -48,7 +48,7 @@ def train_epoch(session: Session, bar: Bar) -> float:
         for images, ages, _ in faces:
             session.optimizer.lr = session.schedule(progress.step)
             masks = np.random.default_rng((config.seed, progress.step))
-            inputs = network_input(model, images, session.data.preprocessing)
+            inputs = network_input(images, session.data.preprocessing)
 
             model.zero_grad()
             loss, predicted = model.loss(inputs, ages, rng=masks)

@@ -7,9 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from minissr.autograd.function import Array, no_grad
+from minissr.autograd.function import no_grad
 from minissr.data.preprocessing import Preprocessing
-from minissr.kernels.backend import array_module
 from minissr.nn.module import Module
 from minissr.training.health import stage_health
 
@@ -17,25 +16,22 @@ HEALTH_FACES = 500  # as many as are looked at to judge the stages
 BATCH = 128  # enough to keep all cores busy, few enough to stay in a cache
 
 
-def network_input(model: Module, images: np.ndarray, preprocessing: Preprocessing) -> Array:
-    """Faces as a network wants them, where it wants them.
+def network_input(images: np.ndarray, preprocessing: Preprocessing) -> np.ndarray:
+    """Faces as a network wants them; it takes them to where its weights are by itself.
 
     Parameters
     ----------
-    model : Module
-        On the CPU or on a GPU.
     images : ndarray (N, S, S, 3), uint8, RGB.
     preprocessing : Preprocessing
 
     Returns
     -------
-    array of the same shape, beside the network's parameters: uint8 if it eats raw pixels, else
-    float32.
+    ndarray of the same shape: uint8 if the network eats raw pixels, else float32.
     """
     pixels = preprocessing.arrange(images)
-    if (preprocessing.scale, preprocessing.offset) != (1, 0):
-        pixels = pixels * np.float32(preprocessing.scale) + np.float32(preprocessing.offset)
-    return array_module(next(model.parameters()).data).asarray(pixels)
+    if (preprocessing.scale, preprocessing.offset) == (1, 0):
+        return pixels
+    return pixels * np.float32(preprocessing.scale) + np.float32(preprocessing.offset)
 
 
 def predict_ages(
@@ -66,7 +62,7 @@ def predict_ages(
         with no_grad():
             for start in range(0, len(images), BATCH):
                 check()
-                faces = network_input(model, images[start : start + BATCH], preprocessing)
+                faces = network_input(images[start : start + BATCH], preprocessing)
                 parts.append(model(faces).numpy().astype(np.float32))
     finally:
         model.train(was_training)
@@ -82,5 +78,5 @@ def health_of(model: Any, images: np.ndarray, preprocessing: Preprocessing) -> l
     if len(images) < 2:
         return []
     step = -(-len(images) // HEALTH_FACES)
-    sample = network_input(model, np.asarray(images[::step]), preprocessing)
+    sample = network_input(np.asarray(images[::step]), preprocessing)
     return [stage.to_json() for stage in stage_health(model, sample)]
