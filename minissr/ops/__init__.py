@@ -1,7 +1,8 @@
 """The differentiable operations, one class each, with a plain function beside it to call.
 
 Every backward is derived by hand in the docstring of its class and checked against finite
-differences on every backend. The names below load their module on first use.
+differences on every backend. The names below load their module on first use; no module may have
+the name of an operation, or importing the module would put it in the operation's place.
 """
 
 from __future__ import annotations
