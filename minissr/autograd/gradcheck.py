@@ -158,8 +158,8 @@ def gradcheck(
                     slope.check_repeatable()
                     raise_if_wrong(comparisons, mode)
                     raise KinkError(
-                        f"{slope.name} has a kink within a step of {eps:g} from its inputs, "
-                        f"seen along {where}; move the inputs away from ties"
+                        f"{slope.name} has a kink within a step of {eps:g} from its inputs (or "
+                        f"bends too sharply), seen along {where}; move the inputs away from there"
                     )
         if any(c.badness > 1 for c in comparisons):
             slope.check_repeatable()

@@ -134,6 +134,11 @@ def spaced(rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
     return rng.permutation(steps * 2 * CLEAR).reshape(shape)
 
 
+def away_from_zero(rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
+    """Numbers of either sign with sizes from 0.5 to 2."""
+    return np.asarray(rng.uniform(0.5, 2, shape) * rng.choice([-1, 1], shape))
+
+
 @st.composite
 def orders(draw: st.DrawFn) -> Callable[[np.ndarray], np.ndarray]:
     """C or Fortran order: ops have to accept both."""
@@ -170,8 +175,7 @@ def broadcasting(draw: st.DrawFn) -> Case:
         stretched = [1 if draw(st.booleans()) else n for n in shape]
         sides.append(tuple(stretched[draw(st.integers(0, len(shape))) :]))
     rng = np.random.default_rng(draw(seeds))
-    a, b = (np.asarray(rng.uniform(0.5, 2, side) * rng.choice([-1, 1], side)) for side in sides)
-    return Case((a, b))
+    return Case((away_from_zero(rng, sides[0]), away_from_zero(rng, sides[1])))
 
 
 @st.composite
@@ -315,8 +319,11 @@ def batch_norms(draw: st.DrawFn, train: bool) -> Case:
     shape = (shape[0] + 2 if train else shape[0], *shape[1:], draw(lengths))
     rng, order = np.random.default_rng(draw(seeds)), draw(orders())
     c = shape[-1]
-    x = rng.normal(rng.uniform(-5, 5, c), rng.uniform(0.5, 2, c), shape)
-    gamma, beta = rng.uniform(0.5, 2, c) * rng.choice([-1, 1], c), rng.standard_normal(c)
+    x = rng.standard_normal((max(np.prod(shape[:-1]), 1), c))
+    if train:  # a few values of a channel may lie close together, and 1 / deviation bends sharply
+        x = (x - x.mean(axis=0)) / x.std(axis=0) * rng.uniform(0.5, 2, c)
+    x = (x + rng.uniform(-5, 5, c)).reshape(shape)
+    gamma, beta = away_from_zero(rng, (c,)), rng.standard_normal(c)
     settings: dict[str, Any] = {"eps": draw(st.sampled_from([1e-3, 1e-5, 0.5]))}
     if not train:
         settings.update(mean=rng.standard_normal(c), var=rng.uniform(0.1, 3, c))
@@ -333,9 +340,9 @@ class Images:
         return self.rng.integers(0, 256, (n, side, side, c), np.uint8)
 
     def parameters(self, c: int, co: int) -> list[np.ndarray]:
-        """w, bias, gamma, beta."""
+        """w, bias, gamma, beta; no weight near 0, as batch norm of w x is a step in a lone w."""
         rng = self.rng
-        w = rng.standard_normal((self.kernel, self.kernel, c, co))
+        w = away_from_zero(rng, (self.kernel, self.kernel, c, co))
         return [w, rng.standard_normal(co), rng.uniform(0.5, 2, co), rng.standard_normal(co)]
 
     def near_kink(
