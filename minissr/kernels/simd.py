@@ -90,24 +90,45 @@ BYTES_IR = ir.VectorType(BYTE, LANES)
 MASK_IR = ir.VectorType(ir.IntType(1), LANES)
 
 
-def register_type(name: str, layout: ir.Type) -> types.Type:
-    """A Numba type whose values are the LLVM vectors `layout`."""
+class Register(types.Type):
+    """A Numba type whose values are LLVM vectors. Its subclasses lie at the top of the module,
+    where the cache of compiled code can name them."""
 
-    class Register(types.Type):
-        def __init__(self) -> None:
-            super().__init__(f"{name}x{LANES}")
+    layout: ir.VectorType
 
-    @register_model(Register)
-    class Model(models.PrimitiveModel):
-        def __init__(self, manager: Any, numba_type: types.Type) -> None:
-            super().__init__(manager, numba_type, layout)
-
-    return Register()
+    def __init__(self) -> None:
+        super().__init__(f"{type(self).__name__}x{LANES}")
 
 
-floats = register_type("float32", FLOATS_IR)  # LANES numbers
-ints = register_type("int32", INTS_IR)  # LANES small integers, for flags
-mask = register_type("bool", MASK_IR)  # LANES yes or no
+class Floats(Register):
+    """LANES numbers."""
+
+    layout = FLOATS_IR
+
+
+class Ints(Register):
+    """LANES small integers, for flags."""
+
+    layout = INTS_IR
+
+
+class Mask(Register):
+    """LANES yes or no."""
+
+    layout = MASK_IR
+
+
+@register_model(Floats)
+@register_model(Ints)
+@register_model(Mask)
+class RegisterModel(models.PrimitiveModel):
+    """How Numba holds a register: as the LLVM vector itself."""
+
+    def __init__(self, manager: Any, numba_type: Register) -> None:
+        super().__init__(manager, numba_type, numba_type.layout)
+
+
+floats, ints, mask = Floats(), Ints(), Mask()
 
 
 # ---- memory -------------------------------------------------------------------------------------

@@ -211,7 +211,7 @@ class Plan:
         wide = -(-compact // lanes) * lanes
         spare = [(0, 0), (0, wide - compact)]
         weights = [self.keep(np.pad(conv.w.data[0, 0], spare)) for conv in convs]
-        biases = [self.keep(np.pad(conv.b.data, spare[1])) for conv in convs]
+        biases = [self.keep(np.pad(bias_of(conv), spare[1])) for conv in convs]
         prediction, bins = stage.prediction, stage.prediction.p.w.shape[1]
         cells = stage.delta.w.shape[0] // compact
         grid = round(cells**0.5)
@@ -221,11 +221,11 @@ class Plan:
             apart = w.reshape(cells, compact, -1).transpose(2, 0, 1)
             return np.pad(apart, [(0, 0), *spare])
 
-        parts = [transposed(prediction.x.w.data), prediction.x.b.data]
-        parts += [transposed(prediction.s.w.data), prediction.s.b.data]
-        parts += [transposed(stage.delta.w.data), stage.delta.b.data]
-        small = (prediction.mix, prediction.p, prediction.eta)
-        parts += [part for layer in small if layer for part in (layer.w.data, layer.b.data)]
+        parts: list[np.ndarray] = []
+        for layer in (prediction.x, prediction.s, stage.delta):
+            parts += [transposed(layer.w.data), bias_of(layer)]
+        for small in (prediction.mix, prediction.p, prediction.eta):
+            parts += [small.w.data, bias_of(small)] if small else []
         dense = self.keep(np.concatenate([part.reshape(-1) for part in parts]))
         mixed = prediction.mix.w.shape[1] if prediction.mix else 0
         codes = [self.code(name) for name in activations(settings)]
@@ -239,6 +239,11 @@ class Plan:
     def code(self, activation: str) -> int:
         """The kernel's number of an activation."""
         return 0 if activation == "none" else self.kernel.ACTIVATIONS.index(activation)
+
+
+def bias_of(layer: Any) -> np.ndarray:
+    """A layer's bias, or the zeros that stand for none."""
+    return np.zeros(layer.w.shape[-1], np.float32) if layer.b is None else layer.b.data
 
 
 def read_sizes(model: SSRNet) -> dict[int, int]:
@@ -263,7 +268,7 @@ def folded(block: StreamBlock, pixels: Preprocessing | None) -> tuple[np.ndarray
     the pixels first: w q + b = scale (w x + bias - mean) + beta, x the network's number for a pixel
     and q the kernel's."""
     norm, conv = block.norm, block.conv
-    w, bias = conv.w.data.astype(np.float64), conv.b.data.astype(np.float64)
+    w, bias = conv.w.data.astype(np.float64), bias_of(conv).astype(np.float64)
     if pixels is not None:
         if pixels.color == "bgr":  # faces come as RGB
             w = w[:, :, ::-1]
@@ -274,7 +279,7 @@ def folded(block: StreamBlock, pixels: Preprocessing | None) -> tuple[np.ndarray
 
 
 class FusedRun:
-    """Ages by the fused kernel. Scratch is kept between calls, one piece for each call at a time."""
+    """Ages by the fused kernel. Scratch is kept between calls; calls at one time have their own."""
 
     def __init__(self, plan: Plan) -> None:
         self.plan = plan
