@@ -59,6 +59,11 @@ def test_the_worst_element_is_named_with_both_numbers(x: np.ndarray) -> None:
         gradcheck(cube, [x], settings={"spoil": (1, 2)}, mode="elements")
 
 
+def test_the_error_is_relative_to_the_gradient_s_norm() -> None:
+    with pytest.raises(GradientError, match=r"error 9\.99e-04 of the gradient's norm"):
+        gradcheck(cube, [np.array(20.0)], settings={"factor": 1.001}, mode="elements")
+
+
 def test_a_direction_nearly_always_sees_one_wrong_element(x: np.ndarray) -> None:
     caught = 0
     for seed in range(20):

@@ -340,7 +340,11 @@ class Images:
         return self.rng.integers(0, 256, (n, side, side, c), np.uint8)
 
     def parameters(self, c: int, co: int) -> list[np.ndarray]:
-        """w, bias, gamma, beta; no weight near 0, as batch norm of w x is a step in a lone w."""
+        """w, bias, gamma, beta.
+
+        Batch norm takes the size of w away again. So w has two weights at least, or its gradient
+        would be what rounding leaves of 0, and none near 0, where y turns within a step.
+        """
         rng = self.rng
         w = away_from_zero(rng, (self.kernel, self.kernel, c, co))
         return [w, rng.standard_normal(co), rng.uniform(0.5, 2, co), rng.standard_normal(co)]
@@ -362,7 +366,7 @@ def blocks(draw: st.DrawFn) -> Case:
     """Small blocks of any kind, and some as wide as those that are fused."""
     wide = draw(st.booleans())
     kernel, side = draw(st.sampled_from([3, 3, 1, 2])), draw(st.integers(4, 5 if wide else 7))
-    c, co = (16, 16) if wide else (draw(st.integers(1, 3)), draw(st.integers(1, 4)))
+    c, co = (16, 16) if wide else (draw(st.integers(2, 3)), draw(st.integers(1, 4)))
     n, pixels = draw(st.integers(2, 3)), draw(st.booleans())
     activation = draw(st.sampled_from(["relu", "tanh"]))
     pool = draw(st.sampled_from(["avg", "max", "none"]))
@@ -380,7 +384,7 @@ def stems(draw: st.DrawFn) -> Case:
     """Small stems of any kind, and some as wide as those that are fused."""
     wide = draw(st.booleans())
     kernel, side = 3 if wide else draw(st.integers(1, 3)), draw(st.integers(4, 7))
-    c, relu, tanh = (3, 16, 32) if wide else [draw(st.integers(1, 4)) for _ in range(3)]
+    c, relu, tanh = (3, 16, 32) if wide else [draw(st.integers(2, 4)) for _ in range(3)]
     n, images = draw(st.integers(2, 3)), Images(np.random.default_rng(draw(seeds)), kernel)
     unit, offset = draw(st.sampled_from([(1.0, 0.0), (1 / 127.5, -1.0)]))
     while True:

@@ -25,7 +25,7 @@ def check(op: type[Function], backend: str, case: Case) -> None:
     with use_backend(backend):
         for mode in ("inputs", "elements") if size <= TINY else ("inputs",):
             report = gradcheck(case.call(op), case.inputs, mode=mode)
-            assert report.worst.error <= report.worst.allowed
+            assert report.worst.error < 1e-6  # without what rounding is allowed to add
 
 
 def examples_of(op: type[Function]) -> int:
