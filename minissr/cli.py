@@ -5,18 +5,21 @@
 
 from __future__ import annotations
 
+import argparse
 import importlib
 import os
 import sys
 from collections.abc import Callable, Sequence
+from typing import NoReturn
 
-from minissr.errors import DiskError, MinissrError
+from minissr.errors import BackendUnavailable, DiskError, MinissrError
 
 VERBS = {
     "train": "train a network on a data set or on synthetic faces",
     "evaluate": "measure a checkpoint on a data set",
     "predict": "ages for pictures of faces",
     "prepare": "turn a folder or archive of pictures into a data set",
+    "doctor": "what this machine offers: versions, processor, threads, backends",
 }
 
 USAGE = """usage: minissr VERB [OPTIONS]        (or: python -m minissr.VERB [OPTIONS])
@@ -27,6 +30,13 @@ SSR-Net from scratch: a person's age from a 64x64 face with 40,915 numbers.
 
 example: minissr train --epochs 5
 `minissr VERB --help` tells each verb's options."""
+
+
+class Parser(argparse.ArgumentParser):
+    """An argument parser whose complaint is one sentence, like every other error of a door."""
+
+    def error(self, message: str) -> NoReturn:
+        raise MinissrError(f"{message}; see {self.prog} --help")
 
 
 def run(main: Callable[[], int]) -> int:
@@ -43,6 +53,9 @@ def run(main: Callable[[], int]) -> int:
         return report(DiskError(describe_os_error(error)))
     except (MinissrError, ValueError) as error:
         return report(error)
+    except MemoryError as error:  # also CuPy's, when the GPU has no memory left
+        words = f" ({error})" if str(error) else ""
+        return report(BackendUnavailable(f"out of memory{words}; try half the --batch-size"))
 
 
 def report(error: Exception) -> int:

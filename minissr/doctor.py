@@ -24,8 +24,8 @@ PACKAGES = ("numpy", "numba", "tbb", "opencv-python", "matplotlib", "safetensors
 
 
 def build_parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="minissr doctor",
+    parser = cli.Parser(
+        prog="python -m minissr.doctor",
         description="Versions, processor, threads, backends, and where compiled kernels are kept.",
         epilog="example: python -m minissr.doctor --warm",
     )

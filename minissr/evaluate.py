@@ -23,7 +23,7 @@ SPLITS = ("train", "val", "test", "all")
 
 def build_parser() -> argparse.ArgumentParser:
     """The options of this command."""
-    parser = argparse.ArgumentParser(
+    parser = cli.Parser(
         prog="python -m minissr.evaluate",
         description="Measure a network on a data set.",
         epilog=EXAMPLE,

@@ -27,7 +27,7 @@ COLUMNS = ("file", "face", "box", "age", "raw_age", "status", "message")
 
 def build_parser() -> argparse.ArgumentParser:
     """The options of this command."""
-    parser = argparse.ArgumentParser(
+    parser = cli.Parser(
         prog="python -m minissr.predict",
         description="Tell the age of faces in pictures.",
         epilog=EXAMPLE,

@@ -33,7 +33,7 @@ near-copies, rows of one group and pictures of one person are never divided by t
 def build_parser() -> argparse.ArgumentParser:
     """The options of this command."""
     width = max(map(len, SOURCES))
-    parser = argparse.ArgumentParser(
+    parser = cli.Parser(
         prog="python -m minissr.prepare",
         description="Turn a folder, tar or zip of pictures into a data set of 64x64 faces.",
         epilog=EXAMPLE.format(

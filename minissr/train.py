@@ -41,7 +41,7 @@ RESUMABLE = ("data", "backend", "threads", "checkpoint_every")
 
 def build_parser() -> argparse.ArgumentParser:
     """The options of this command."""
-    parser = argparse.ArgumentParser(
+    parser = cli.Parser(
         prog="python -m minissr.train",
         description="Train a network to tell ages from 64x64 faces.",
         epilog=EXAMPLE,
