@@ -325,7 +325,8 @@ class Slope:
                 for position in np.ndindex(self.tensors[i].shape):
                     u = np.zeros(self.tensors[i].shape)
                     u[position] = 1
-                    where = f"{self.names[i]}[{', '.join(map(str, position))}]"
+                    place = f"[{', '.join(map(str, position))}]" if position else ""
+                    where = self.names[i] + place
                     yield iter([(where, {i: u}, norm)])
 
     def draws(self, chosen: list[int], redraws: int) -> Iterator[Candidate]:
