@@ -16,7 +16,7 @@ import pytest
 import minissr.autograd
 import minissr.ops
 from minissr import ops
-from tests.ops.cases import every_op
+from tests.ops.case import every_op
 
 SHAPE = re.compile(r"\(([A-Z0-9.][^)]*)?\)")
 PUBLIC = {name: getattr(ops, name) for name in ops.__all__}

@@ -12,7 +12,8 @@ from minissr import Tensor, use_backend
 from minissr.autograd.function import Function
 from minissr.autograd.tensor import walk_back
 from tests.conftest import examples
-from tests.ops.cases import CASES, Case, input_names
+from tests.ops.case import Case, input_names
+from tests.ops.cases import CASES
 
 # Relative to the largest value: of an output, and of all gradients of a call together. (That of a
 # single weight before batch norm is nothing but what is left when larger numbers cancel.)

@@ -9,7 +9,8 @@ from hypothesis import given
 from minissr import Tensor, ops, use_backend
 from minissr.ops.geometry import as_padding, as_pair, same_padding
 from tests.conftest import CPU_BACKENDS
-from tests.ops.cases import Case, convolutions
+from tests.ops.case import Case
+from tests.ops.image_cases import convolutions
 
 
 def resolved(case: Case) -> tuple:

@@ -14,7 +14,8 @@ from minissr import use_backend
 from minissr.autograd.function import Context, Function
 from minissr.autograd.gradcheck import GradientError, gradcheck
 from tests.conftest import CPU_BACKENDS, examples
-from tests.ops.cases import CASES, CONSTANT, Case, every_op, input_names
+from tests.ops.case import CONSTANT, Case, every_op, input_names
+from tests.ops.cases import CASES
 
 TINY = 24  # numbers; up to here every element is checked too: a direction can hide one
 

@@ -8,7 +8,8 @@ from hypothesis import given
 
 from minissr import Tensor, ops, use_backend
 from tests.conftest import CPU_BACKENDS
-from tests.ops.cases import Case, batch_norms
+from tests.ops.case import Case
+from tests.ops.image_cases import batch_norms
 
 
 def tensors(case: Case) -> list[Tensor]:

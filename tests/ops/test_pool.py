@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from minissr import Tensor, ops, use_backend
 from minissr.ops.pool import window_geometry
 from tests.conftest import CPU_BACKENDS
-from tests.ops.cases import Case, pools
+from tests.ops.case import Case
+from tests.ops.image_cases import pools
 
 
 def by_the_definition(x: np.ndarray, geometry, reduce) -> np.ndarray:

@@ -14,7 +14,8 @@ from hypothesis import given
 from minissr import Tensor, gradcheck, ops, use_backend
 from minissr.ops.stagewise import FLOOR, SoftStagewiseRegression
 from tests.conftest import CPU_BACKENDS
-from tests.ops.cases import Case, stage_outputs
+from tests.ops.case import Case
+from tests.ops.cases import stage_outputs
 
 
 def age_of(p, eta, delta, **settings) -> np.ndarray:
