@@ -19,7 +19,6 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
-import pickle
 import shutil
 import sys
 import time
@@ -116,10 +115,12 @@ class GuardedCache:
         return getattr(self.inner, name)
 
     def load_overload(self, signature: Any, target: Any) -> Any:
-        """The stored machine code, or None; damaged files count as none."""
+        """The stored machine code, or None; what is damaged is forgotten."""
         try:
             return self.inner.load_overload(signature, target)
-        except (OSError, EOFError, pickle.UnpicklingError, ValueError):
+        except Exception:  # unpickling damaged bytes can raise anything
+            with contextlib.suppress(OSError), writing(self.path):
+                self.inner.flush()
             return None
 
     def save_overload(self, signature: Any, code: Any) -> None:
