@@ -27,7 +27,8 @@ def build_parser() -> argparse.ArgumentParser:
     parser = cli.Parser(
         prog="python -m minissr.doctor",
         description="Versions, processor, threads, backends, and where compiled kernels are kept.",
-        epilog="example: python -m minissr.doctor --warm",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        epilog="example:\n  python -m minissr.doctor --warm",
     )
     parser.add_argument(
         "--warm",

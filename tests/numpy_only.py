@@ -8,7 +8,7 @@ import importlib.util
 import numpy as np
 
 import minissr
-from minissr import Tensor, ops
+from minissr import ops
 from minissr.data.synthetic import draw_faces
 from minissr.models import registry
 from minissr.training.optim import Adam

@@ -35,6 +35,7 @@ DECLARATION = re.compile(
 PARAMETER = re.compile(
     r"\s*(?P<const>const\s+)?(?P<type>\w+)\s*(?P<pointer>\*?)\s*(?:__restrict__\s+)?(?P<name>\w+)\s*"
 )
+DEFAULT = re.compile(r"^#define (?P<name>\w+) (?P<type>real|byte)$", re.MULTILINE)
 REAL_NAMES = {"float32": "float", "float64": "double"}
 DTYPES = {"byte": "uint8", "int": "int32", "unsigned": "uint32", "double": "float64"}
 LARGEST = 2**31 - 1  # kernels index with 32-bit integers
@@ -163,8 +164,9 @@ class Program:
             raise TypeError(
                 f"{kernel} takes {len(parameters)} arguments and was given {len(arguments)}"
             )
-        reals = {"real": np.dtype(dtype).name, **DTYPES}
-        types = {**reals, **{name: reals[t] for name, t in defines.items() if t in reals}}
+        known = {"real": np.dtype(dtype).name, **DTYPES}
+        named = {match["name"]: match["type"] for match in DEFAULT.finditer(self.source)}
+        types = {**known, **{n: known[t] for n, t in {**named, **defines}.items() if t in known}}
         checked = [
             checked_argument(f"{kernel}: {p.name}", p, np.dtype(types[p.type]), argument)
             for p, argument in zip(parameters, arguments, strict=True)

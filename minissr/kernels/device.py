@@ -113,7 +113,9 @@ def driver_version() -> str:
         return "nvidia-smi not found"
     command = ["nvidia-smi", "--query-gpu=driver_version", "--format=csv,noheader"]
     result = subprocess.run(command, capture_output=True, text=True, check=False)
-    return (result.stdout or result.stderr).strip().splitlines()[0] if result.stdout else "no answer"
+    return (
+        (result.stdout or result.stderr).strip().splitlines()[0] if result.stdout else "no answer"
+    )
 
 
 def device_name(cp: Any) -> str:
@@ -122,9 +124,10 @@ def device_name(cp: Any) -> str:
         properties = cp.cuda.runtime.getDeviceProperties(cp.cuda.Device().id)
     except Exception as error:
         return first_line(error)
+    gigabytes = properties["totalGlobalMem"] / 2**30
     return (
         f"{properties['name'].decode()}, compute capability "
-        f"{properties['major']}.{properties['minor']}, {properties['totalGlobalMem'] / 2**30:.1f} GB"
+        f"{properties['major']}.{properties['minor']}, {gigabytes:.1f} GB"
     )
 
 

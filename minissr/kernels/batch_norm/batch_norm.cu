@@ -144,7 +144,8 @@ extern "C" __global__ void __launch_bounds__(256)
     if (c < 2 * C)
         for (int p = threadIdx.y; p < count; p += LANES) sum += double(parts[p * 2 * C + c]);
     sum = sum_over_lanes(sum, cells);
-    if (c < 2 * C && threadIdx.y == 0) (c < C ? gbeta : ggamma)[c % C] = real(sum);
+    real* total = c < C ? gbeta : ggamma;
+    if (c < 2 * C && threadIdx.y == 0) total[c % C] = real(sum);
 }
 
 // gx in training: gamma r (gy - gbeta / M - xhat ggamma / M).

@@ -45,7 +45,7 @@ def parameter_grads(
     parts, share = cuda.shares(m, groups)
     partial = cuda.xp().empty((parts, 2, c), x.dtype)
     block = (CHANNELS, LANES)
-    arguments = (gy, x, mean, var, partial, m, c, share, eps)
+    arguments: tuple[Any, ...] = (gy, x, mean, var, partial, m, c, share, eps)
     BATCH_NORM.launch("batch_norm_grad_sums", x.dtype, (groups, parts), block, *arguments)
     arguments = (partial, gbeta, ggamma, c, parts)
     BATCH_NORM.launch(

@@ -74,7 +74,8 @@ extern "C" __global__ void __launch_bounds__(256, 2)
     if (threadIdx.y < 2 && q < CO) {
         double sum = 0;
         for (int r = 0; r < LANES; r++) sum += cells[threadIdx.y][r][c];
-        (threadIdx.y == 0 ? gbeta : ggamma)[q] = real(sum);
+        real* total = threadIdx.y == 0 ? gbeta : ggamma;
+        total[q] = real(sum);
     }
 }
 

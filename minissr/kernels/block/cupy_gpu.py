@@ -99,6 +99,7 @@ def block_backward(
     need_gx: bool,
 ) -> tuple[Any, ...]:
     """Gradients of `block_forward`: (gx or None, gw, gbias, ggamma, gbeta); `gbias` is zero."""
+    arguments: tuple[Any, ...]
     if not fits(w):
         arguments = (gy, x, w, gamma, beta, eps, activation, pool, mean, var, saved, need_gx)
         return composed.backward("cupy", *arguments)

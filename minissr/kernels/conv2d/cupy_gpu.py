@@ -46,15 +46,15 @@ def conv2d_forward(
         )
         return y
     sizes = geometry(x.shape, w.shape, (oh, ow), stride, padding)
+    arguments: tuple[Any, ...]
     if groups == 1:
         windows = n * oh * ow
-        tiles = (cuda.blocks(windows, GEMM_ROWS), cuda.blocks(co, GEMM_COLUMNS))
+        blocks = (cuda.blocks(windows, GEMM_ROWS), cuda.blocks(co, GEMM_COLUMNS))
         arguments = (x, w, bias, y, windows, *sizes)
-        GEMM.launch("conv_gemm_forward", x.dtype, tiles, GEMM_THREADS, *arguments)
+        GEMM.launch("conv_gemm_forward", x.dtype, blocks, GEMM_THREADS, *arguments)
     else:
         arguments = (x, w, bias, y, y.size, *sizes, groups)
-        grid = cuda.blocks(y.size, 256)
-        GROUPS.launch("conv_groups_forward", x.dtype, grid, 256, *arguments)
+        GROUPS.launch("conv_groups_forward", x.dtype, cuda.blocks(y.size, 256), 256, *arguments)
     return y
 
 

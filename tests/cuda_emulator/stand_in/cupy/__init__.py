@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as _np
 
-from cupy import _array, _recording, cuda
+from cupy import _array, cuda
 from cupy._array import (
     array,
     array_equal,

@@ -55,6 +55,13 @@ def unwrap(value: Any) -> Any:
     return value
 
 
+def index(key: Any) -> Any:
+    """What selects elements; here CuPy does take NumPy arrays."""
+    if isinstance(key, tuple):
+        return tuple(map(index, key))
+    return key._array if isinstance(key, ndarray) else key
+
+
 def sizes(values: Any) -> int:
     """Bytes of all arrays in `values`."""
     if isinstance(values, np.ndarray):
@@ -92,8 +99,10 @@ class Ufunc:
     def __call__(self, *arguments: Any, **settings: Any) -> Any:
         return compute(self.__name__, self._numpy, arguments, settings)
 
-    def at(self, array: ndarray, index: Any, values: Any) -> None:
-        compute(f"{self.__name__}.at", self._numpy.at, (array, index, values), {})
+    def at(self, array: ndarray, key: Any, values: Any) -> None:
+        inside = unwrap(values)
+        self._numpy.at(unwrap(array), index(key), inside)
+        note("cupy", f"{self.__name__}.at", sizes(inside), sizes(inside))
 
 
 def lookup(name: str) -> Any:
@@ -178,13 +187,13 @@ class ndarray(np.lib.mixins.NDArrayOperatorsMixin):  # noqa: N801
         return len(self._array)
 
     def __getitem__(self, key: Any) -> Any:
-        found = self._array[unwrap(key)]
+        found = self._array[index(key)]
         if not np.may_share_memory(found, self._array):
             note("cupy", "getitem", sizes(as_arrays(found)), sizes(as_arrays(found)))
         return wrap(found)
 
     def __setitem__(self, key: Any, value: Any) -> None:
-        inside, into = unwrap(value), unwrap(key)
+        inside, into = unwrap(value), index(key)
         self._array[into] = inside
         note("cupy", "setitem", sizes(inside), sizes(as_arrays(self._array[into])))
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from cupy._array import ndarray, unwrap
+from cupy._array import unwrap
 from cupy._recording import note
 from cupy.cuda import current_stream
 from tests.cuda_emulator.module import Module
@@ -90,6 +90,6 @@ class RawKernel:
         details = {
             "source": self.module.code,
             "options": self.module.options,
-            "arguments": tuple(a if isinstance(a, ndarray) else a for a in given),
+            "arguments": tuple(given),
         }
         note("kernel", self.name, read, written, tuple(grid), tuple(block), details)
