@@ -19,7 +19,29 @@ POOLS = ("avg", "max", "none")
 
 
 class Block(Function):
-    """Convolution (stride 1, no padding), batch norm in training, activation, 2x2 pooling."""
+    """Convolution (stride 1, no padding), batch norm in training, activation, 2x2 pooling.
+
+        z = x * w + bias            convolution; m values a channel, over images and pixels
+        n = (z - mean) / sigma      mean and sigma^2 = var + eps of the batch, a channel each
+        u = gamma n + beta
+        a = relu(u) or tanh(u)
+        y = average or maximum of a over 2x2 windows
+
+    **Derivation.** From the result back, g_v = dL/dv:
+
+        g_a     = gy / 4 in all four of an average's places; gy at a maximum's first place, else 0;
+                  0 in an odd last row or column, which no window reads
+        g_u     = g_a [u > 0] for relu, g_a (1 - a^2) for tanh
+        g_beta  = sum g_u,  g_gamma = sum g_u n                       over the m values
+        g_z     = (gamma / sigma) (g_u - g_beta / m - n g_gamma / m)
+
+    The two subtracted terms are the ways mean and sigma depend on every z (see `BatchNorm`). They
+    make the m values of g_z sum to zero, so the bias, which is added to all of them, gets exactly
+    g_bias = sum g_z = 0. w and x get theirs from g_z as in `Conv2d`.
+
+    Relu and tanh rise, so the maximum of a is the activation of the maximum of u, and one value a
+    window is enough to go back: the fused kernels keep that, and masks, instead of every a.
+    """
 
     accepts_integers = True  # the first block reads pixels
 
@@ -72,7 +94,12 @@ def check_block(x: Array, w: Array, activation: str, pool: str) -> None:
 
 
 class Stem(Function):
-    """The first block of both streams over the same pixels: ReLU and average, tanh and maximum."""
+    """The first block of both streams over the same pixels: ReLU and average, tanh and maximum.
+
+    Two `Block`s with one x. Nobody asks for the gradient of pixels, so each stream's parameters
+    get theirs from its own map's gradient alone, by the derivation of `Block`; what is shared is
+    the reading of the pixels, forward and backward.
+    """
 
     accepts_integers = True
 

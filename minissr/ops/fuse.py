@@ -14,7 +14,16 @@ POOLS = ("avg", "max")
 
 
 class Fusion(Function):
-    """y = pool relu (x * w + bias), with windows `size` wide, `size` apart."""
+    """y = pool relu (x * w + bias), with windows `size` wide, `size` apart.
+
+    **Derivation.** With z = x * w + bias, a 1x1 convolution, that is a matrix product a pixel:
+
+        g_z    = [z > 0] g_a, with g_a = gy / size^2 for an average, gy at the first maximum for
+                 the maximum, and 0 where no window reads
+        g_bias = sum of g_z over images and pixels
+        g_w    = sum over images and pixels of x^T g_z
+        g_x    = g_z w^T                                    a pixel at a time
+    """
 
     @staticmethod
     def forward(ctx: Context, x: Array, w: Array, bias: Array, *, pool: str, size: int) -> Array:
