@@ -1,10 +1,7 @@
 """What this machine offers and what minissr makes of it: `python -m minissr.doctor [--warm]`.
 
-$ python -m minissr.doctor
-minissr 0.1.0, Python 3.11.7, NumPy 2.4.6, Numba 0.68.1
-processor     znver4, registers of 16 float32
-threads       2, on tbb
-...
+Versions, the processor and its registers, threads and the layer they run on, where compiled kernels
+are kept, and for each backend whether it is ready or what is missing.
 """
 
 from __future__ import annotations
