@@ -258,6 +258,13 @@ def block_of_pixels(world: World) -> Any:
 
 
 @case(waits=True)
+def block_of_many_tiles(world: World) -> Any:
+    """More tiles of 4 x 16 pixels than blocks that sum the weight gradient."""
+    x, w = world.normal(130, 6, 4, 2), world.normal(3, 3, 2, 3)
+    return block(world, x, w, "relu", "none")
+
+
+@case(waits=True)
 def block_with_ties(world: World) -> Any:
     x, w = world.whole(0, 2, 2, 10, 11, 2), world.whole(-1, 2, 3, 3, 2, 4)
     return block(world, x, w, "tanh", "max")

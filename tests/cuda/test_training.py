@@ -1,7 +1,7 @@
 """Rung 5: training on the emulated device, from the first step to a resumed run.
 
-Nothing of minissr knows that the device is emulated; `python -m tests.cuda_emulator -m minissr.train
---backend cupy` is the same from the command line.
+Nothing of minissr knows that the device is emulated; from the command line the same is
+`python -m tests.cuda_emulator -m minissr.train --backend cupy`.
 """
 
 from __future__ import annotations
