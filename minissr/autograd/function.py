@@ -32,6 +32,13 @@ _observer: contextvars.ContextVar[Observer | None] = contextvars.ContextVar(
     "observer", default=None
 )
 
+# Called as recorder(function, inputs, settings, outputs) after every op's forward, with tensors (or
+# None for an optional input left out). The exporter is its one user.
+Recorder = Callable[[type["Function"], tuple[Any, ...], dict[str, Any], tuple[Any, ...]], None]
+_recorder: contextvars.ContextVar[Recorder | None] = contextvars.ContextVar(
+    "recorder", default=None
+)
+
 
 @contextlib.contextmanager
 def no_grad() -> Iterator[None]:
@@ -51,6 +58,16 @@ def observe(observer: Observer) -> Iterator[None]:
         yield
     finally:
         _observer.reset(token)
+
+
+@contextlib.contextmanager
+def record(recorder: Recorder) -> Iterator[None]:
+    """Show `recorder` every op that runs inside the `with` block, with its tensors and settings."""
+    token = _recorder.set(recorder)
+    try:
+        yield
+    finally:
+        _recorder.reset(token)
 
 
 class Context:
@@ -230,6 +247,8 @@ class Function:
             node = Node(cls, ctx, tuple(tensors), described)
         tensor_class = type(next(t for t in tensors if t is not None))
         wrapped = tuple(tensor_class.from_op(out, node, i) for i, out in enumerate(outputs))
+        if (recorder := _recorder.get()) is not None:
+            recorder(cls, tuple(tensors), settings, wrapped)
         return (wrapped if isinstance(result, tuple) else wrapped[0]), ctx.extra
 
     @classmethod
