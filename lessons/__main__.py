@@ -1,0 +1,32 @@
+"""Start learning: copies the notebooks into `lessons/my/` and opens Jupyter there.
+
+A notebook of yours is never overwritten. `--only-copy` leaves Jupyter closed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import subprocess
+import sys
+
+from lessons.check import copy_once, my_folder
+from lessons.source import lessons
+
+
+def main(argv: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="python -m lessons", description=__doc__)
+    parser.add_argument("--only-copy", action="store_true", help="do not open Jupyter")
+    asked = parser.parse_args(argv)
+    kept = 0
+    for lesson in lessons():
+        notebook = lesson.path.with_suffix(".ipynb")
+        kept += (my_folder() / notebook.name).exists()
+        copy_once(notebook)
+    print(f"{len(lessons())} notebooks in {my_folder()}, {kept} of them yours from before")
+    if asked.only_copy:
+        return 0
+    return subprocess.call([sys.executable, "-m", "jupyter", "lab", str(my_folder())])
+
+
+if __name__ == "__main__":
+    sys.exit(main())

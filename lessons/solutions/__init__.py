@@ -1,0 +1,1 @@
+"""One answer to every exercise; look after you have tried."""

@@ -1,0 +1,1 @@
+"""What a learner starts from: copied to `my/` once, and never over a file that is there."""
