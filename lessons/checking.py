@@ -145,11 +145,7 @@ def attempted(value: Any) -> Any:
 
 def shapes(*ranges: Sequence[int]) -> list[tuple[int, ...]]:
     """Every combination of the given lengths, the smallest number of elements first."""
-    every = [
-        tuple(int(n) for n in s)
-        for s in np.stack(np.meshgrid(*ranges), -1).reshape(-1, len(ranges))
-    ]
-    return sorted(every, key=lambda shape: (int(np.prod(shape)), shape))
+    return sorted(itertools.product(*ranges), key=lambda shape: (math.prod(shape), shape))
 
 
 def fail(name: str, case: Case, got: str, wanted: str) -> None:
