@@ -77,6 +77,7 @@ def run(lesson: Lesson, notebook: Any) -> int:
             timeout=CELL_SECONDS,
             kernel_name="python3",
             record_timing=False,
+            extra_arguments=["--log-level=ERROR"],
             resources={"metadata": {"path": str(FOLDER)}},
         )
         try:
@@ -154,11 +155,14 @@ def main(argv: list[str] | None = None) -> int:
         except (BuildError, ValueError) as error:
             print(f"lessons: {error}", file=sys.stderr, flush=True)
             failed += 1
-    if asked.check and not readme.current(every):
-        print("lessons: README.md's table is not the lessons'; run the build", file=sys.stderr)
+    try:
+        if not asked.check:
+            readme.update(every)
+        elif not readme.current(every):
+            raise BuildError("README.md's table is not the lessons'; run python -m lessons.build")
+    except (BuildError, ValueError) as error:
+        print(f"lessons: {error}", file=sys.stderr)
         failed += 1
-    if not asked.check:
-        readme.update(every)
     return 1 if failed else 0
 
 

@@ -105,6 +105,8 @@ def submit(number: str, answer: Any = _FROM_FILE) -> None:
         raise NotAttemptedError(f"{number} not attempted")
     try:
         asked.test(answer)
+    except NotAttemptedError as error:
+        raise NotAttemptedError(f"{number} not attempted") from error
     except WrongAnswerError as error:
         raise WrongAnswerError(f"{number} wrong: {error}") from error
 

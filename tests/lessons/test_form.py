@@ -95,7 +95,7 @@ def test_its_exercises_are_in_the_text(lesson: Lesson) -> None:
 NUMBER = re.compile(r"(?<![\w.,/\-])(\d{1,3}(?:,\d{3})+|\d+\.\d+|\d{3,})(?![\w/]|\.\d)")
 NOT_PROSE = [
     r"```.*?```", r"`[^`]*`", r"\$\$.*?\$\$", r"\$[^$]*\$", r"\]\([^)]*\)",
-    r"\*\*Exercise \d\d\.\d", r"^#+ .*$", r"Sections? [\d.]+(?:(?:,| and| to) [\d.]+)*",
+    r"\*\*Exercise \d\d\.\d(?:.+\n?)*", r"^#+ .*$", r"Sections? [\d.]+(?:(?:,| and| to) [\d.]+)*",
     r"[Ll]essons? \d\d", r"(?:et al\.,?|[A-Z][a-z]+,?) \(?(?:19|20)\d\d",
 ]  # fmt: skip
 
