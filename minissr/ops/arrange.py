@@ -192,18 +192,23 @@ def reshape(x: Tensor, shape: tuple[int, ...]) -> Tensor:
     return Reshape.apply(x, shape=shape)
 
 
-def flatten(x: Tensor) -> Tensor:
-    """One row an image, in H, W, C order for a feature map.
+def flatten(x: Tensor, axis: int = 1) -> Tensor:
+    """A matrix of the same numbers; one row an image, in H, W, C order for a feature map.
 
     Parameters
     ----------
-    x : Tensor (N, ...)
+    x : Tensor (...)
+    axis : int
+        The first of the axes that become columns; those before it become rows.
 
     Returns
     -------
-    Tensor (N, product of the rest)
+    Tensor (product of the axes before `axis`, product of the rest)
     """
-    return Reshape.apply(x, shape=(x.shape[0], math.prod(x.shape[1:])))
+    if not -x.ndim <= axis <= x.ndim:
+        raise ValueError(f"flatten from axis {axis} of {x.ndim}; expected {-x.ndim} to {x.ndim}")
+    rows, columns = x.shape[:axis], x.shape[axis:]
+    return Reshape.apply(x, shape=(math.prod(rows), math.prod(columns)))
 
 
 def transpose(x: Tensor, axes: tuple[int, ...] | None = None) -> Tensor:

@@ -321,7 +321,7 @@ def absolute(x: Tensor) -> Tensor:
     return Absolute.apply(x)
 
 
-def clip(x: Tensor, low: float | None, high: float | None) -> Tensor:
+def clip(x: Tensor, low: float | None = None, high: float | None = None) -> Tensor:
     """x limited to [low, high]; the gradient is 0 at and beyond a limit.
 
     Parameters

@@ -29,18 +29,20 @@ def as_padding(op: str, value: PaddingLike, image: Size, size: Size, stride: Siz
     """A padding as (top, bottom, left, right).
 
     "valid" is none. "same" gives ceil(length / stride) windows along each side, as in TensorFlow:
-    where the number of pixels to add is odd, bottom and right get the odd one.
+    where the number of pixels to add is odd, bottom and right get the odd one. With "same_lower"
+    top and left get it.
     """
     if value == "valid":
         return 0, 0, 0, 0
-    if value == "same":
-        top, bottom = same_padding(image[0], size[0], stride[0])
-        left, right = same_padding(image[1], size[1], stride[1])
+    if value in ("same", "same_lower"):
+        order = 1 if value == "same" else -1
+        top, bottom = same_padding(image[0], size[0], stride[0])[::order]
+        left, right = same_padding(image[1], size[1], stride[1])[::order]
         return top, bottom, left, right
     numbers = () if isinstance(value, str) else integers(value)
     if len(numbers) not in (1, 2, 4) or min(numbers) < 0:
         raise ValueError(
-            f"{op} padding {value!r}; expected 'valid', 'same', an integer >= 0, "
+            f"{op} padding {value!r}; expected 'valid', 'same', 'same_lower', an integer >= 0, "
             "(vertical, horizontal) or (top, bottom, left, right)"
         )
     if len(numbers) == 4:

@@ -1,4 +1,4 @@
-"""Losses: one number, the mean over the batch, from predictions and constant targets.
+"""Losses: one number, by default the mean over the batch, from predictions and constant targets.
 
 Targets are arrays, not tensors: nothing flows back to them. They must have exactly the shape
 that is asked for. The released SSR-Net was trained on a loss that broadcast (N,) against (N, 1)
@@ -18,6 +18,8 @@ from minissr.ops.activation import log_softmax_of, logistic
 
 if TYPE_CHECKING:
     from minissr.autograd.tensor import Tensor
+
+REDUCTIONS = ("mean", "sum", "none")
 
 
 def target_like(ctx: Context, prediction: Array, target: Any) -> Array:
@@ -84,20 +86,27 @@ class CrossEntropy(Function):
         dL/dz_i = -(g/N) sum_j t_j (delta_ij - q_i) = (g/N) (q_i sum_j t_j - t_i)
 
     which is q - t for weights t that add up to 1. A class number c stands for t_i = delta_ic.
+    Without the 1/N it is the sum; without the sum over n, N losses, each with a g of its own.
     """
 
     @staticmethod
-    def forward(ctx: Context, logits: Array, *, target: Any) -> Array:
+    def forward(ctx: Context, logits: Array, *, target: Any, reduction: str) -> Array:
         check_logits(ctx, logits)
+        if reduction not in REDUCTIONS:
+            raise ValueError(f"{ctx.op} reduction {reduction!r} is none of {', '.join(REDUCTIONS)}")
         weights = class_weights(ctx, logits, target)  # (N, S)
         log_q = log_softmax_of(logits, 1, ctx.xp)  # (N, S)
-        ctx.save(log_q, weights)
-        return ctx.xp.asarray(-(weights * log_q).sum() / log_q.dtype.type(len(log_q)))
+        ctx.save(log_q, weights, reduction)
+        losses = -(weights * log_q).sum(axis=1)  # (N,)
+        if reduction == "none":
+            return losses
+        return ctx.xp.asarray(losses.mean() if reduction == "mean" else losses.sum())
 
     @staticmethod
     def backward(ctx: Context, g: Array) -> Array:
-        log_q, weights = ctx.saved
-        return softmax_minus_target(ctx, log_q, weights) * (g / len(log_q))
+        log_q, weights, reduction = ctx.saved
+        g_rows = g / len(log_q) if reduction == "mean" else g.reshape(-1, 1)  # (), (1, 1) or (N, 1)
+        return softmax_minus_target(ctx, log_q, weights) * g_rows
 
 
 def class_weights(ctx: Context, logits: Array, target: Any) -> Array:
@@ -226,7 +235,7 @@ def mse(prediction: Tensor, target: Any) -> Tensor:
     return MeanSquaredError.apply(prediction, target=target)
 
 
-def cross_entropy(logits: Tensor, target: Any) -> Tensor:
+def cross_entropy(logits: Tensor, target: Any, reduction: str = "mean") -> Tensor:
     """-sum t ln softmax(logits), the mean over the batch.
 
     Parameters
@@ -234,10 +243,12 @@ def cross_entropy(logits: Tensor, target: Any) -> Tensor:
     logits : Tensor (N, S)
     target : ndarray (N,) of int, or (N, S) of float
         Class numbers 0 to S - 1, or a weight for each class.
+    reduction : "mean" | "sum" | "none"
+        Of the batch; "none" gives a loss an image.
 
     Returns
     -------
-    Tensor ()
+    Tensor () or, with "none", (N,)
         In nats.
 
     Examples
@@ -248,7 +259,7 @@ def cross_entropy(logits: Tensor, target: Any) -> Tensor:
     >>> print(f"{loss.item():.4f}")  # ln 2
     0.6931
     """
-    return CrossEntropy.apply(logits, target=target)
+    return CrossEntropy.apply(logits, target=target, reduction=reduction)
 
 
 def kl_divergence(logits: Tensor, target: Any) -> Tensor:

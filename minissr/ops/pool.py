@@ -124,8 +124,9 @@ def max_pool(
     size : int or (KH, KW)
     stride : int or (vertical, horizontal), optional
         The window's size if left out.
-    padding : "valid", "same", int, (vertical, horizontal) or (top, bottom, left, right)
-        Pixels around the image, which never are the maximum; fewer than the window's size.
+    padding : "valid", "same", "same_lower", int, (vertical, horizontal) or four sides
+        Pixels around the image, which never are the maximum; fewer than the window's size. See
+        `conv2d`; the four are top, bottom, left, right.
 
     Returns
     -------
@@ -159,8 +160,8 @@ def avg_pool(
     size : int or (KH, KW)
     stride : int or (vertical, horizontal), optional
         The window's size if left out.
-    padding : "valid", "same", int, (vertical, horizontal) or (top, bottom, left, right)
-        Pixels around the image, fewer than the window's size.
+    padding : "valid", "same", "same_lower", int, (vertical, horizontal) or four sides
+        Pixels around the image, fewer than the window's size; see `max_pool`.
     count_include_pad : bool
         Whether padding counts as zeros in the mean, or (as in TensorFlow) not at all.
 

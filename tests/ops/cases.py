@@ -42,6 +42,7 @@ from minissr.ops.conv import Conv2d
 from minissr.ops.fuse import Fusion
 from minissr.ops.linear import Dense, MatMul
 from minissr.ops.loss import (
+    REDUCTIONS,
     BinaryCrossEntropy,
     CrossEntropy,
     KLDivergence,
@@ -187,7 +188,7 @@ def regressions(draw: st.DrawFn) -> Case:
 
 
 @st.composite
-def classifications(draw: st.DrawFn, soft_only: bool) -> Case:
+def classifications(draw: st.DrawFn, soft_only: bool, **more: st.SearchStrategy[Any]) -> Case:
     n, s = draw(lengths), draw(st.integers(2, 5))
     rng = np.random.default_rng(draw(seeds))
     if not soft_only and draw(st.booleans()):
@@ -195,7 +196,8 @@ def classifications(draw: st.DrawFn, soft_only: bool) -> Case:
     else:
         target = rng.dirichlet(np.ones(s), n)
         target[0, 0] = 0.0  # where 0 ln 0 has to be 0; the row needn't add up to 1
-    return Case((2 * rng.standard_normal((n, s)),), {"target": target})
+    drawn = {name: draw(strategy) for name, strategy in more.items()}
+    return Case((2 * rng.standard_normal((n, s)),), {"target": target, **drawn})
 
 
 @st.composite
@@ -269,7 +271,7 @@ CASES: dict[type[Function], st.SearchStrategy[Case]] = {
     Fusion: fusions(),
     MeanAbsoluteError: regressions(),
     MeanSquaredError: regressions(),
-    CrossEntropy: classifications(soft_only=False),
+    CrossEntropy: classifications(soft_only=False, reduction=st.sampled_from(REDUCTIONS)),
     KLDivergence: classifications(soft_only=True),
     BinaryCrossEntropy: ordinal_tasks(),
     SoftStagewiseRegression: stage_outputs(),

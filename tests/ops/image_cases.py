@@ -19,7 +19,7 @@ def windows(draw: st.DrawFn, padded_inside: bool) -> tuple[tuple[int, int], dict
     stride = draw(st.integers(1, 3) | st.tuples(st.integers(1, 3), st.integers(1, 3)))
     most = min(kh, kw) - 1 if padded_inside else 2
     padding = draw(
-        st.sampled_from(["valid", "same"])
+        st.sampled_from(["valid", "same", "same_lower"])
         | st.integers(0, most)
         | st.tuples(*[st.integers(0, most)] * 2)
         | st.tuples(*[st.integers(0, most)] * 4)

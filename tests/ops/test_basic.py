@@ -72,6 +72,10 @@ def test_flatten_is_in_height_width_channel_order() -> None:
     assert flat.shape == (2, 60)
     h, w, c = 1, 2, 3
     assert flat[1, (h * 4 + w) * 5 + c] == x[1, h, w, c]
+    for axis, shape in ((0, (1, 120)), (-1, (24, 5)), (4, (120, 1))):
+        assert ops.flatten(Tensor(x), axis).shape == shape
+    with pytest.raises(ValueError, match="axis 5 of 4; expected -4 to 4"):
+        ops.flatten(Tensor(x), 5)
 
 
 def test_an_element_picked_twice_collects_twice() -> None:

@@ -120,6 +120,8 @@ def test_padding_in_every_spelling() -> None:
     image, size, stride = (5, 6), (3, 3), (1, 1)
     assert as_padding("op", "valid", image, size, stride) == (0, 0, 0, 0)
     assert as_padding("op", 2, image, size, stride) == (2, 2, 2, 2)
+    assert as_padding("op", "same", image, (2, 3), stride) == (0, 1, 1, 1)
+    assert as_padding("op", "same_lower", image, (2, 3), stride) == (1, 0, 1, 1)
     assert as_padding("op", (1, 2), image, size, stride) == (1, 1, 2, 2)
     assert as_padding("op", [1, 2, 3, 4], image, size, stride) == (1, 2, 3, 4)
     assert as_pair("op", "stride", np.int64(2)) == (2, 2)

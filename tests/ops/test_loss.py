@@ -55,6 +55,14 @@ def test_a_class_number_is_a_one_hot_row() -> None:
     assert numbers == pytest.approx(-ops.log_softmax(z).data[range(4), classes].mean(), rel=1e-15)
 
 
+def test_a_loss_an_image_their_sum_and_their_mean() -> None:
+    z, classes = Tensor(np.random.default_rng(0).standard_normal((4, 3))), np.array([2, 0, 1, 1])
+    each = ops.cross_entropy(z, classes, reduction="none").data
+    np.testing.assert_allclose(each, -ops.log_softmax(z).data[range(4), classes], rtol=1e-15)
+    assert ops.cross_entropy(z, classes, reduction="sum").item() == pytest.approx(each.sum())
+    assert ops.cross_entropy(z, classes).item() == pytest.approx(each.mean())
+
+
 def test_binary_cross_entropy_is_the_two_class_cross_entropy() -> None:
     z, t = np.random.default_rng(0).standard_normal((6, 1)), np.array([0, 1, 1, 0, 1, 0])
     two = ops.cross_entropy(Tensor(np.hstack([np.zeros_like(z), z])), t).item()
@@ -97,6 +105,10 @@ def test_targets_may_be_lists_tensors_and_other_floats(loss) -> None:
         (lambda z: ops.cross_entropy(z, np.array([-1, 0])), "target class -1; expected 0 to 2"),
         (lambda z: ops.cross_entropy(z, np.array([0])), r"classes \(1,\); expected \(2,\)"),
         (lambda z: ops.cross_entropy(z[0], np.array([0])), r"logits \(3,\); expected \(N, S\)"),
+        (
+            lambda z: ops.cross_entropy(z, np.array([0, 1]), "median"),
+            "'median' is none of mean, sum, none",
+        ),
         (lambda z: ops.kl_divergence(z, np.full((2, 3), -0.5)), "probabilities are not negative"),
         (
             lambda z: ops.binary_cross_entropy(z, np.full((2, 3), 2.0)),
