@@ -55,6 +55,9 @@ class PredictionBlock(Module):
     activation_s, activation_x, activation_mix : str
         Of the three hidden layers; `activation_mix="none"` leaves `mix` out.
     activation_p : "relu" | "softmax" | ...
+    first_bias : float
+        What the biases of the streams' layers start from. About 0 the product of two layers has
+        hardly a slope in either; away from it there is a straight way from features to answer.
     rng : Generator
 
     Deviations: `mix` is in the authors' code, not in the paper's text or figure.
@@ -70,10 +73,11 @@ class PredictionBlock(Module):
         activation_x: str,
         activation_mix: str,
         activation_p: str,
+        first_bias: float,
         rng: np.random.Generator,
     ) -> None:
-        self.s = Dense(features_s, bins, rng=rng)
-        self.x = Dense(features_x, bins, rng=rng)
+        self.s = Dense(features_s, bins, first_bias=first_bias, rng=rng)
+        self.x = Dense(features_x, bins, first_bias=first_bias, rng=rng)
         self.mix = None if activation_mix == "none" else Dense(bins, 2 * bins, rng=rng)
         mixed = bins if self.mix is None else 2 * bins
         self.p = Dense(mixed, bins, rng=rng)
@@ -110,8 +114,9 @@ class FusionBlock(Module):
         S of this stage.
     dropout : float
         Rate before the prediction block. delta is taken before it, as in the authors' code.
-    activations : see PredictionBlock
     rng : Generator
+    **prediction
+        Activations and first bias of the PredictionBlock.
     """
 
     def __init__(
@@ -125,7 +130,7 @@ class FusionBlock(Module):
         bins: int,
         dropout: float,
         rng: np.random.Generator,
-        **activations: str,
+        **prediction: Any,
     ) -> None:
         features = (size // pool) ** 2 * compact
         if features == 0:
@@ -138,7 +143,7 @@ class FusionBlock(Module):
         self.pool = pool
         self.delta = Dense(features, 1, rng=rng)
         self.dropout = Dropout(dropout)
-        self.prediction = PredictionBlock(features, features, bins, rng=rng, **activations)
+        self.prediction = PredictionBlock(features, features, bins, rng=rng, **prediction)
 
     def forward(self, s: Tensor, x: Tensor, rng: np.random.Generator | None = None) -> StageAnswer:
         """s (N, H, W, channels_s), x (N, H, W, channels_x) -> the stage's answer."""

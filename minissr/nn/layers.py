@@ -128,6 +128,16 @@ class DepthwiseConv2d(Conv2d):
 class Dense(Module):
     """A fully connected layer.
 
+    Parameters
+    ----------
+    features, units : int
+        Numbers going in and coming out.
+    rng : Generator
+    bias : bool
+    first_bias : float
+        What the bias starts from.
+    init : callable (shape, rng) -> array
+
     Attributes
     ----------
     w : Parameter (features, units)
@@ -141,10 +151,11 @@ class Dense(Module):
         *,
         rng: np.random.Generator,
         bias: bool = True,
+        first_bias: float = 0.0,
         init: Initializer = glorot_uniform,
     ) -> None:
         self.w = Parameter(init((features, units), rng))
-        self.b = Parameter(np.zeros(units, np.float32)) if bias else None
+        self.b = Parameter(np.full(units, first_bias, np.float32)) if bias else None
 
     def forward(self, x: Tensor) -> Tensor:
         """x (N, features) -> (N, units)."""

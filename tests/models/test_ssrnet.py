@@ -40,6 +40,11 @@ class TestVariants:
         assert model.variant == "minissr"
         assert model.parameter_count() <= 40_915
 
+    def test_ours_starts_with_a_slope_through_the_product(self):
+        first = registry.build("ssrnet").stages[1].prediction
+        assert first.s.b.data.tolist() == first.x.b.data.tolist() == [1, 1, 1]
+        assert not registry.build("ssrnet", variant="released").stages[1].prediction.s.b.data.any()
+
     def test_paper_differs_where_text_and_figure_do(self):
         model = registry.build("ssrnet", variant="paper")
         assert model.streams.sizes == [31, 14, 6, 2]
@@ -139,7 +144,7 @@ class TestForward:
             assert np.array_equal(model(same).data, ages.data)
 
     def test_dropout_depends_on_the_generator_alone(self):
-        model, images = small(), pixels(4, 46)
+        model, images = small(dropout=0.2), pixels(4, 46)
         ages = [model(images, rng=np.random.default_rng(seed)).data for seed in (1, 1, 2)]
         assert np.array_equal(ages[0], ages[1])
         assert not np.array_equal(ages[0], ages[2])
@@ -183,7 +188,7 @@ class TestSlip:
         q, w = [], []
         width = 101.0
         for p, eta, delta, _ in answers:
-            width = width / (p.shape[1] * (1 + 0.9 * delta.data[:, 0]))
+            width = width / (p.shape[1] * (1 + model.settings.lambda_d * delta.data[:, 0]))
             w.append(width)
             q.append((p.data * (np.arange(p.shape[1]) + eta.data)).sum(axis=1))
         every = sum(wk[:, None] * qk[None, :] for wk, qk in zip(w, q, strict=True))
@@ -206,6 +211,7 @@ def off_the_kinks(variant, seed):
     stages = ((2, 3), (3,), (3, 2, 4))[seed % 3]
     size = 62 if variant == "paper" else 46  # the paper's pools leave nothing of less
     settings = {**SMALL, "image_size": size, "stages": stages}
+    settings["dropout"] = 0.2
     model = registry.build("ssrnet", variant=variant, rng=rng, **settings).astype("float64")
     for parameter in model.parameters():
         parameter.data += 0.1 * rng.standard_normal(parameter.shape)
