@@ -200,13 +200,50 @@ def slipped_regression(
     Tensor (N, N)
         Years.
     """
-    limit = floor if floor > 0 else None
-    width: Any = max_age - min_age
+    width: Any
     ages: Any = min_age
+    for width, index in stage_parts(answers, max_age - min_age, c_delta, c_eta, floor):
+        ages = ages + width.reshape(-1, 1) * index.reshape(1, -1)  # (N, N)
+    return ages
+
+
+def coarse_ages(
+    answers: Sequence[StageAnswer],
+    *,
+    min_age: float,
+    max_age: float,
+    c_delta: float,
+    c_eta: float,
+    floor: float,
+) -> list[Tensor]:
+    """What the coarser stages say by themselves: K - 1 Tensors (N,), in years.
+
+    Stages 1 to k alone name a range of ages, from their sum on and one bin of stage k wide; taken
+    is its middle:
+
+        age_k = min_age + sum_{j <= k} w_j q_j + w_k / 2
+
+    For study: a loss on them tells every stage directly what it is for. Composed of plain ops;
+    parameters as in `slipped_regression`.
+    """
+    start: Any = min_age
+    ages = []
+    for width, index in stage_parts(answers[:-1], max_age - min_age, c_delta, c_eta, floor):
+        start = start + width * index
+        ages.append(start + width * 0.5)
+    return ages
+
+
+def stage_parts(
+    answers: Sequence[StageAnswer], span: float, c_delta: float, c_eta: float, floor: float
+) -> list[tuple[Tensor, Tensor]]:
+    """Bin width w_k (N,), in years, and expected bin q_k (N,) of each stage, of plain ops."""
+    limit = floor if floor > 0 else None
+    parts = []
+    width: Any = span
     for p, eta, delta, _ in answers:
         i = array_module(p.data).arange(p.shape[1], dtype=p.dtype)
         stretch = (delta * c_delta + 1.0).clip(limit, None)
-        width = width / (stretch * float(p.shape[1]))  # (N, 1), of the rows
-        index = (p * (eta * c_eta + i)).sum(axis=1).reshape(1, -1)  # (1, N), of the columns
-        ages = ages + width * index  # (N, N)
-    return ages
+        width = width / (stretch * float(p.shape[1])).reshape(-1)
+        parts.append((width, (p * (eta * c_eta + i)).sum(axis=1)))
+    return parts

@@ -110,7 +110,8 @@ def fits(model: SSRNet) -> bool:
 
     settings = model.settings
     whole = settings.filters_s % LANES == 0 and settings.filters_x % LANES == 0
-    return whole and model.dtype == np.float32 and set(activations(settings)) <= known()
+    usual = settings.streams == "two" and set(activations(settings)) <= known()
+    return whole and usual and model.dtype == np.float32
 
 
 def known() -> set[str]:

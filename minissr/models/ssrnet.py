@@ -58,7 +58,13 @@ from minissr import ops
 from minissr.autograd.function import Array, no_grad
 from minissr.autograd.tensor import Tensor
 from minissr.kernels.backend import array_module
-from minissr.models.heads import FusionBlock, StageAnswer, join_answers, slipped_regression
+from minissr.models.heads import (
+    FusionBlock,
+    StageAnswer,
+    coarse_ages,
+    join_answers,
+    slipped_regression,
+)
 from minissr.models.streams import BLOCKS, TwoStreams
 from minissr.nn.layers import ACTIVATIONS, choice
 from minissr.nn.module import Module, composed
@@ -88,6 +94,11 @@ class Settings:
         Of the batch norms' moving statistics.
     slip : bool
         Train with the broadcasting slip of the first released weights (for study).
+    stage_loss : float
+        Weight of a loss on what the coarser stages say by themselves (for study); see
+        `coarse_ages`.
+    streams : "two" | "alike" | "one"
+        See TwoStreams.
     activation_p, activation_s, activation_x, activation_mix : str
         Of the prediction blocks; see PredictionBlock.
     first_bias : float
@@ -111,6 +122,8 @@ class Settings:
     dropout: float = 0.2
     momentum: float = 0.99
     slip: bool = False
+    stage_loss: float = 0.0
+    streams: str = "two"
     activation_p: str = "relu"
     activation_s: str = "relu"
     activation_x: str = "relu"
@@ -168,6 +181,10 @@ def check_settings(settings: Settings) -> None:
     for name in ("activation_p", "activation_s", "activation_x"):
         choice(name, getattr(settings, name), ACTIVATIONS)
     choice("activation_mix", settings.activation_mix, {**ACTIVATIONS, "none": None})
+    if settings.slip and settings.stage_loss:
+        raise ValueError("slip and stage_loss exclude each other; set stage_loss to 0")
+    if not 0 <= settings.stage_loss < float("inf"):
+        raise ValueError(f"stage_loss {settings.stage_loss}; expected a number from 0 up")
     choice("fusion_pool", settings.fusion_pool, {"fit": None, "2x2": None})
     check_formula(
         settings.min_age,
@@ -209,6 +226,7 @@ class SSRNet(Module):
         rng = np.random.default_rng(0) if rng is None else rng
         self.streams = TwoStreams(
             self.settings.image_size,
+            kind=self.settings.streams,
             filters_s=self.settings.filters_s,
             filters_x=self.settings.filters_x,
             pool_last=self.settings.pool_last,
@@ -226,8 +244,8 @@ class SSRNet(Module):
         chosen = self.settings
         return FusionBlock(
             self.streams.sizes[level - 1],
-            chosen.filters_s,
-            chosen.filters_x,
+            self.streams.channels_s,
+            self.streams.channels_x,
             compact=chosen.compact,
             pool=2 if chosen.fusion_pool == "2x2" else 2 ** (BLOCKS - level),
             bins=bins,
@@ -296,14 +314,20 @@ class SSRNet(Module):
         """The mean absolute error to train on (Yang et al. 2018, Eq. 1), and the ages (N,).
 
         With the setting `slip`, row r of the (N, N) ages of `slipped_regression` is scored
-        against the age of r, as in the first released weights' training.
+        against the age of r, as in the first released weights' training. With `stage_loss`, the
+        mean absolute errors of `coarse_ages` are added, their mean weighted by it.
         """
         answers = self.answers(images, rng)
         predicted = self.regress(answers)
-        if not self.settings.slip:
-            return ops.mae(predicted, ages), predicted
-        every = slipped_regression(answers, **self.formula())
-        return ops.mae(every, np.broadcast_to(np.asarray(ages)[:, None], every.shape)), predicted
+        if self.settings.slip:
+            every = slipped_regression(answers, **self.formula())
+            rows = np.broadcast_to(np.asarray(ages)[:, None], every.shape)
+            return ops.mae(every, rows), predicted
+        loss = ops.mae(predicted, ages)
+        coarse = coarse_ages(answers, **self.formula()) if self.settings.stage_loss else []
+        for age in coarse:
+            loss = loss + ops.mae(age, ages) * (self.settings.stage_loss / len(coarse))
+        return loss, predicted
 
     def explain(self, images: Any) -> dict[str, Any]:
         """How each stage contributes to the ages, in evaluation mode.

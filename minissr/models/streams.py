@@ -11,10 +11,13 @@ from typing import Any
 import numpy as np
 
 from minissr.autograd.tensor import Tensor
-from minissr.nn.layers import StreamBlock, stem
+from minissr.nn.layers import StreamBlock, choice, stem
 from minissr.nn.module import Module
 
 BLOCKS = 4
+# Activation and pooling of the streams s and x. "one" has no s: both sides of a fusion block see x.
+TANH_MAX, RELU_AVG = ("tanh", "max"), ("relu", "avg")
+KINDS = {"two": (TANH_MAX, RELU_AVG), "alike": (RELU_AVG, RELU_AVG), "one": (None, RELU_AVG)}
 
 
 class TwoStreams(Module):
@@ -24,6 +27,9 @@ class TwoStreams(Module):
     ----------
     image_size : int
         Height and width of the images, in pixels.
+    kind : "two" | "alike" | "one"
+        "two" is the paper's. "alike" gives both streams ReLU and average pooling, "one" leaves
+        stream s out: to see what the difference between the streams is worth.
     filters_s, filters_x : int
         Channels of the two streams.
     pool_last : bool
@@ -35,7 +41,9 @@ class TwoStreams(Module):
     Attributes
     ----------
     s, x : list of StreamBlock
-        tanh and maximum pooling; ReLU and average pooling.
+        tanh and maximum pooling; ReLU and average pooling. `s` is empty if there is one stream.
+    channels_s, channels_x : int
+        Channels of the maps that `forward` returns.
     sizes : list of int
         Height and width of the maps of levels 1 to 4.
     """
@@ -44,16 +52,20 @@ class TwoStreams(Module):
         self,
         image_size: int = 64,
         *,
+        kind: str = "two",
         filters_s: int = 16,
         filters_x: int = 32,
         pool_last: bool = False,
         momentum: float = 0.99,
         rng: np.random.Generator,
     ) -> None:
+        style_s, style_x = choice("streams", kind, KINDS)
         self.s: list[StreamBlock] = []
         self.x: list[StreamBlock] = []
         self.sizes: list[int] = []
-        channels_s = channels_x = 3
+        self.channels_s = filters_s if style_s else filters_x
+        self.channels_x = filters_x
+        self.differ = style_s == TANH_MAX  # as the op `stem` computes them
         size = image_size
         for level in range(1, BLOCKS + 1):
             pools = level < BLOCKS or pool_last
@@ -64,14 +76,24 @@ class TwoStreams(Module):
                     f"expected {46 if pool_last else 38} or more, as 64"
                 )
             self.sizes.append(size)
-            shared: dict[str, Any] = {"rng": rng, "momentum": momentum}
-            pool_s, pool_x = ("max", "avg") if pools else ("none", "none")
-            self.s.append(StreamBlock(channels_s, filters_s, "tanh", pool_s, **shared))
-            self.x.append(StreamBlock(channels_x, filters_x, "relu", pool_x, **shared))
-            channels_s, channels_x = filters_s, filters_x
+            for blocks, style, filters in (
+                (self.s, style_s, filters_s),
+                (self.x, style_x, filters_x),
+            ):
+                if style is not None:
+                    activation, pool = style[0], style[1] if pools else "none"
+                    channels = filters if blocks else 3
+                    shared: dict[str, Any] = {"rng": rng, "momentum": momentum}
+                    blocks.append(StreamBlock(channels, filters, activation, pool, **shared))
 
     def forward(self, images: Tensor) -> list[tuple[Tensor, Tensor]]:
         """images (N, H, W, 3) -> the maps (s, x) of levels 1 to 4, each (N, size, size, C)."""
+        if not self.s:
+            maps, x = [], images
+            for block_x in self.x:
+                x = block_x(x)
+                maps.append((x, x))
+            return maps
         s, x = self.first_level(images)
         maps = [(s, x)]
         for block_s, block_x in zip(self.s[1:], self.x[1:], strict=True):
@@ -82,7 +104,7 @@ class TwoStreams(Module):
     def first_level(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """The maps (s, x) of level 1; of pixels, in training, by one op for both."""
         first_s, first_x = self.s[0], self.x[0]
-        together = self.may_fuse and first_s.may_fuse and first_x.may_fuse
+        together = self.differ and self.may_fuse and first_s.may_fuse and first_x.may_fuse
         if self.training and together and images.dtype == np.uint8:
             return stem(first_s, first_x, images)
         return first_s(images), first_x(images)

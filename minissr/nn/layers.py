@@ -25,6 +25,7 @@ ACTIVATIONS: dict[str, Callable[[Any], Any]] = {
     "relu6": lambda x: ops.relu6(x),
     "softplus": lambda x: ops.softplus(x),
     "softmax": lambda x: ops.softmax(x),
+    "normalized": lambda x: normalized(ops.softplus(x)),
     "tanh": lambda x: ops.tanh(x),
 }
 POOLS: dict[str, Callable[[Any, int], Any]] = {
@@ -34,8 +35,17 @@ POOLS: dict[str, Callable[[Any, int], Any]] = {
 
 
 def activate(x: Tensor, name: str) -> Tensor:
-    """The activation `name` of `x`, element by element (softmax: over the last axis)."""
+    """The activation `name` of `x`, element by element (softmax, normalized: over the last axis).
+
+    "normalized" is softplus divided by its sum: a distribution too, but one whose odds don't grow
+    exponentially with the inputs.
+    """
     return choice("activation", name, ACTIVATIONS)(x)
+
+
+def normalized(x: Tensor) -> Tensor:
+    """Positive numbers divided by their sum over the last axis."""
+    return x / x.sum(axis=-1, keepdims=True)
 
 
 def choice(what: str, name: str, table: dict[str, Any]) -> Any:

@@ -205,13 +205,61 @@ class TestSlip:
         assert np.array_equal(a.data, b.data)
 
 
-def off_the_kinks(variant, seed):
+class TestStageLoss:
+    def test_it_adds_what_the_coarser_stages_say(self):
+        """Two coarser stages; their middle ages by hand from `explain`'s numbers."""
+        images, ages = pixels(4, 46), np.array([5.0, 20.0, 40.0, 80.0])
+        model = small(stage_loss=0.4, dropout=0.0).astype("float64")
+        plain = small(dropout=0.0).astype("float64")
+        answers = model.answers(images)
+        start, width, extra = 0.0, 101.0, 0.0
+        for p, eta, delta, _ in answers[:2]:
+            width = width / (3 * (1 + model.settings.lambda_d * delta.data[:, 0]))
+            start = start + width * (p.data * (np.arange(3) + eta.data)).sum(axis=1)
+            extra += abs(start + width / 2 - ages).mean() / 2
+        loss = model.loss(images, ages)[0].item()
+        assert loss == pytest.approx(plain.loss(images, ages)[0].item() + 0.4 * extra, rel=1e-12)
+
+    def test_a_single_stage_has_no_coarser_one(self):
+        images, ages = pixels(4, 46), np.array([5.0, 20.0, 40.0, 80.0], np.float32)
+        losses = [small(stages=(5,), stage_loss=w).loss(images, ages)[0].item() for w in (0.0, 1.0)]
+        assert losses[0] == losses[1]
+
+    def test_it_makes_no_sense_with_the_slip(self):
+        with pytest.raises(ValueError, match="exclude each other"):
+            small(slip=True, stage_loss=1.0)
+        with pytest.raises(ValueError, match="from 0 up"):
+            small(stage_loss=-1.0)
+
+
+class TestStreams:
+    def test_alike_differs_in_nothing_but_activation_and_pooling(self):
+        two, alike = small(), small(streams="alike")
+        assert alike.parameter_count() == two.parameter_count()
+        assert [(b.activation, b.pool) for b in alike.streams.s] == [
+            (b.activation, b.pool) for b in alike.streams.x
+        ]
+        assert not np.array_equal(two.eval()(pixels(2, 46)).data, alike.eval()(pixels(2, 46)).data)
+
+    def test_one_is_seen_from_both_sides(self):
+        model = small(streams="one")
+        assert model.streams.s == []
+        assert not any(name.startswith("streams.s") for name, _ in model.named_parameters())
+        for s, x in model.streams(Tensor(pixels(2, 46).astype(np.float32))):
+            assert s is x
+
+    def test_none_else(self):
+        with pytest.raises(ValueError, match="streams 'three' is none of two, alike, one"):
+            small(streams="three")
+
+
+def off_the_kinks(variant, seed, **changes):
     """A small network whose biases aren't 0: a ReLU of exactly 0 has no slope to compare with."""
     rng = np.random.default_rng((7, seed))
     stages = ((2, 3), (3,), (3, 2, 4))[seed % 3]
     size = 62 if variant == "paper" else 46  # the paper's pools leave nothing of less
     settings = {**SMALL, "image_size": size, "stages": stages}
-    settings["dropout"] = 0.2
+    settings = {**settings, "dropout": 0.2, **changes}
     model = registry.build("ssrnet", variant=variant, rng=rng, **settings).astype("float64")
     for parameter in model.parameters():
         parameter.data += 0.1 * rng.standard_normal(parameter.shape)
@@ -228,6 +276,21 @@ def off_the_kinks(variant, seed):
 def test_the_whole_networks_gradient(variant, seed):
     """Along one direction through the images and all parameters at once."""
     assert gradcheck(*off_the_kinks(variant, seed), tol=1e-5, seed=seed).worst.error < 1e-5
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"streams": "alike"},
+        {"streams": "one"},
+        {"stage_loss": 0.5},
+        {"activation_p": "normalized"},
+        {"slip": True},
+    ],
+    ids=lambda changes: "-".join(map(str, *changes.items())),
+)
+def test_the_gradient_of_what_is_there_for_study(changes):
+    gradcheck(*off_the_kinks("minissr", 2, **changes), tol=1e-5, seed=3)
 
 
 def test_the_gradient_of_each_parameter_by_itself():
