@@ -19,6 +19,7 @@ VERBS = {
     "evaluate": "measure a checkpoint on a data set",
     "predict": "ages for pictures of faces",
     "prepare": "turn a folder or archive of pictures into a data set",
+    "reproduce": "train and compare the networks of a study",
     "doctor": "what this machine offers: versions, processor, threads, backends",
 }
 

@@ -1,0 +1,88 @@
+"""The pictures of an ablation, as PNG bytes; colours and style as those of a run."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from minissr.reproduction.cases import Case
+from minissr.reproduction.rows import Row, mean_mae, of
+from minissr.training.figures import (
+    BLUE,
+    GREY,
+    STAGE_STYLES,
+    VERMILLION,
+    new_figure,
+    own_share,
+    png,
+    whole_numbers,
+)
+from minissr.training.health import OWN_SHARE
+
+CURVES = ("minissr", "rigid", "dex", "released", "released-slip")
+
+
+def errors(cases: Sequence[Case], rows: Sequence[Row]) -> bytes:
+    """Validation MAE of every run, one line of dots a case, the case's mean as a bar."""
+    figure = new_figure(8.0, 1.2 + 0.27 * len(cases))
+    axes = figure.add_subplot()
+    for at, case in enumerate(cases):
+        mine = of(rows, case.name)
+        values = [row["val_mae"] for row in mine]
+        colour, marker = (BLUE, "o") if all_alive(mine) else (VERMILLION, "s")
+        axes.plot(values, [at] * len(values), marker, color=colour, markersize=5)
+        axes.plot([mean_mae(mine)] * 2, [at - 0.35, at + 0.35], color=colour, linewidth=1.5)
+    axes.plot([], [], "o", color=BLUE, label="all stages alive in every run")
+    axes.plot([], [], "s", color=VERMILLION, label="a stage is dead in some run")
+    axes.set_yticks(range(len(cases)), [f"{c.name}: {c.about}" for c in cases], fontsize=8)
+    axes.invert_yaxis()
+    axes.grid(axis="x", color="#DDDDDD")
+    axes.set_xlabel("mean absolute error on the validation faces, last epoch (years)")
+    axes.legend(frameon=False, fontsize=8)
+    return png(figure)
+
+
+def all_alive(rows: Sequence[Row]) -> bool:
+    """Whether no run of a case lost a stage."""
+    return all(row["live_stages"] == row["stages"] for row in rows)
+
+
+def stages(cases: Sequence[Case], rows: Sequence[Row]) -> bytes:
+    """What each stage contributes of its own, in bins; logarithmic, as the dead are near 0."""
+    figure = new_figure(8.0, 1.2 + 0.27 * len(cases))
+    axes = figure.add_subplot()
+    seen = 0
+    for at, case in enumerate(cases):
+        for row in of(rows, case.name):
+            for k, stage in enumerate(row["stage_health"]):
+                colour, marker = STAGE_STYLES[k]
+                share = max(own_share(stage), 1e-4)
+                axes.plot(share, at, marker, color=colour, markersize=5, alpha=0.8,
+                          label=f"stage {k + 1}" if k == seen else None)  # fmt: skip
+                seen = max(seen, k + 1)
+    axes.axvline(OWN_SHARE, color=GREY, linestyle="--", linewidth=1, label="alive above this")
+    axes.set_xscale("log")
+    axes.set_yticks(range(len(cases)), [c.name for c in cases], fontsize=8)
+    axes.invert_yaxis()
+    axes.set_xlabel("standard deviation of a stage's contribution / width of its bins")
+    axes.legend(frameon=False, fontsize=8, loc="lower left")
+    return png(figure)
+
+
+def curves(cases: Sequence[Case], rows: Sequence[Row]) -> bytes:
+    """Validation MAE by epoch, mean over seeds, of the cases that the paper is about."""
+    figure = new_figure(6.8, 4.4)
+    axes = figure.add_subplot()
+    chosen = [case for case in cases if case.name in CURVES]
+    for case, (colour, marker) in zip(chosen, STAGE_STYLES, strict=False):
+        by_epoch = np.mean([row["val_mae_by_epoch"] for row in of(rows, case.name)], axis=0)
+        axes.plot(np.arange(1, len(by_epoch) + 1), by_epoch, color=colour, marker=marker,
+                  markersize=4, label=f"{case.name}: {case.about}")  # fmt: skip
+    axes.set_xlabel("epoch")
+    axes.set_ylabel("mean absolute error, validation (years)")
+    axes.set_ylim(bottom=0)
+    whole_numbers(axes)
+    if chosen:
+        axes.legend(frameon=False, fontsize=8)
+    return png(figure)
