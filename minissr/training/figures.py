@@ -38,7 +38,7 @@ def curves(history: Sequence[Record], lines: Mapping[str, float | None]) -> byte
     axes = figure.add_subplot()
     epochs = [record["epoch"] for record in history]
     for key, label, colour, marker in (
-        ("train_mae", "training (augmented, dropout on)", BLUE, "o"),
+        ("train_mae", "training (augmented)", BLUE, "o"),
         ("val_mae", "validation", VERMILLION, "s"),
     ):
         values = [record[key] for record in history]
