@@ -18,6 +18,7 @@ VERBS = {
     "train": "train a network on a data set or on synthetic faces",
     "evaluate": "measure a checkpoint on a data set",
     "predict": "ages for pictures of faces",
+    "export": "a checkpoint for other runtimes (ONNX), or as a small file",
     "prepare": "turn a folder or archive of pictures into a data set",
     "reproduce": "train and compare the networks of a study",
     "doctor": "what this machine offers: versions, processor, threads, backends",

@@ -5,9 +5,10 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from minissr import cli
+from minissr.errors import MinissrError
 
 if TYPE_CHECKING:
     from minissr.training.evaluation import Evaluation
@@ -35,6 +36,11 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--split", choices=SPLITS, help="which of them [test where there is one, else val]"
     )
+    parser.add_argument(
+        "--against",
+        metavar="CHECKPOINT",
+        help="measure this one too, such as the one a small file was made of, and compare",
+    )
     parser.add_argument("--json", metavar="FILE|-", help="write the figures; - is standard output")
     parser.add_argument("--backend", default="auto", metavar="auto|numpy|numba|cupy", help="[auto]")
     return parser
@@ -60,10 +66,52 @@ def main(argv: Sequence[str] | None = None) -> int:
         result = evaluate(
             network.model, network.preprocessing, data, args.split, trained_on.get("train_median")
         )
+        other = compare(args.against, backend, result) if args.against else None
     print("\n".join(describe(result)), file=out)
+    if other:
+        print("", *told(other, result), sep="\n", file=out)
+        result.figures["against"] = other
     if args.json:
         write_json(args.json, {**result.figures, "checkpoint_sha256": network.sha256})
     return 0
+
+
+def compare(checkpoint: str, backend: str, result: Evaluation) -> dict[str, Any]:
+    """Another network on the same faces: its MAE and how far the ages are apart, in years."""
+    import numpy as np
+
+    from minissr.training.measure import predict_ages
+    from minissr.training.metrics import mean_absolute_error
+    from minissr.training.network import load_network
+
+    other = load_network(checkpoint)
+    if other.preprocessing.size != result.faces.images.shape[1]:
+        raise MinissrError(
+            f"{checkpoint} wants faces of {other.preprocessing.size} pixels and these have "
+            f"{result.faces.images.shape[1]}; compare networks of one size"
+        )
+    other.model.to(backend)
+    ages = predict_ages(other.model, result.faces.images, other.preprocessing)
+    apart = np.abs(ages.astype(np.float64) - result.predicted)
+    mae = mean_absolute_error(ages, result.faces.ages)
+    return {
+        "checkpoint": str(other.path),
+        "checkpoint_sha256": other.sha256,
+        "mae": mae,
+        "cost": result.figures["mae"] - mae,
+        "mean_difference": float(apart.mean()),
+        "largest_difference": float(apart.max()),
+    }
+
+
+def told(other: dict[str, Any], result: Evaluation) -> list[str]:
+    """The comparison in words."""
+    return [
+        f"against {other['checkpoint']}: MAE {other['mae']:.3f}, this network "
+        f"{result.figures['mae']:.3f}, a cost of {other['cost']:+.3f} years",
+        f"ages differ by {other['mean_difference']:.3f} years on average, "
+        f"{other['largest_difference']:.2f} at most",
+    ]
 
 
 def describe(result: Evaluation) -> list[str]:

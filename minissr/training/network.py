@@ -14,6 +14,7 @@ from minissr.errors import CheckpointError, MinissrError
 from minissr.models.registry import build
 from minissr.nn.module import Module
 from minissr.training.checkpoint import read_checkpoint
+from minissr.training.small import expanded
 from minissr.training.state import load_weights
 
 WEIGHTS = Path(__file__).resolve().parent.parent / "weights"
@@ -64,7 +65,7 @@ def load_network(source: str | os.PathLike[str]) -> Network:
         raise CheckpointError(
             f"{path} is a Keras file, which this version can't read; use a .safetensors file"
         )
-    checkpoint = read_checkpoint(path)
+    checkpoint = expanded(read_checkpoint(path))
     try:
         model = build(**checkpoint.metadata["model"])
         preprocessing = Preprocessing.from_json(checkpoint.metadata["preprocessing"])

@@ -1,0 +1,115 @@
+"""A network in a quarter or half of its bytes, for devices where that counts.
+
+The file is a checkpoint like any other (see `checkpoint`), so `load`, `predict` and `evaluate` open
+it; only its arrays are coarser. Arrays of two or more axes, the weights of convolutions and dense
+layers, are rounded; those of one axis (biases and batch norm) are few and stay float32.
+
+    float16    `model/NAME` is float16
+    int8       `model/NAME` is int8, from -127 to 127, and `scale/NAME` float32 (channels,), one for
+               each index of the last axis, the output channel: weight = int8 * scale
+
+The largest weight of a channel is 127 scales, so a weight is off by half a scale at most, 1/254 of
+the largest of its channel.
+
+Decoding takes nothing but NumPy, or ten lines of any language:
+
+    import json, numpy as np
+    data = open("small.safetensors", "rb").read()
+    start = 8 + int.from_bytes(data[:8], "little")
+    header = json.loads(data[8:start])
+    about = json.loads(header.pop("__metadata__")["minissr"])
+    kinds = {"I8": np.int8, "F16": np.float16, "F32": np.float32}
+    arrays = {name: np.frombuffer(data[start:], kinds[a["dtype"]], np.prod(a["shape"], dtype=int),
+                                  a["data_offsets"][0]).reshape(a["shape"])
+              for name, a in header.items()}
+    weights = {name[6:]: array * arrays.get("scale/" + name[6:], np.float32(1))
+               for name, array in arrays.items() if name.startswith("model/")}
+
+`about["model"]` says which network the weights are of, `about["preprocessing"]` what it wants its
+faces to be, `about["small"]` which of the two kinds this is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from minissr.errors import CheckpointError, MinissrError
+from minissr.training.checkpoint import Checkpoint, pack
+
+KINDS = ("int8", "float16")
+LARGEST = 127  # of an int8 weight; -128 isn't used, so that the sign is symmetric
+KEPT = ("model", "preprocessing", "licence")  # of a checkpoint's metadata
+MODEL, SCALE = "model/", "scale/"
+
+
+def small_file(state: Mapping[str, np.ndarray], about: Mapping[str, Any], kind: str) -> bytes:
+    """The bytes of a small file.
+
+    Parameters
+    ----------
+    state : mapping of str to ndarray
+        Of a network: its parameters and buffers by name.
+    about : mapping
+        The metadata of the checkpoint it comes from; what training needs is left out.
+    kind : "int8" | "float16"
+
+    Raises
+    ------
+    MinissrError
+        If a number is not finite or too large for the kind.
+    """
+    if kind not in KINDS:
+        raise MinissrError(f"dtype {kind!r} is none of {', '.join(KINDS)}")
+    arrays: dict[str, np.ndarray] = {}
+    for name, array in state.items():
+        if not np.isfinite(array).all():
+            raise MinissrError(f"{name} has numbers that aren't finite; train the network again")
+        if array.ndim < 2:
+            arrays[MODEL + name] = array.astype(np.float32)
+        elif kind == "float16":
+            arrays[MODEL + name] = halved(name, array)
+        else:
+            arrays[MODEL + name], arrays[SCALE + name] = quantised(array)
+    kept = {key: about[key] for key in KEPT if key in about}
+    median = about.get("data", {}).get("train_median")
+    return pack(arrays, {**kept, "data": {"train_median": median}, "small": kind})
+
+
+def quantised(array: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """int8 weights and their float32 scales: (..., C) -> (..., C), (C,)."""
+    flat = np.abs(array.reshape(-1, array.shape[-1]).astype(np.float64))
+    scale = (flat.max(axis=0, initial=0) / LARGEST).astype(np.float32)
+    divisor = np.where(scale > 0, scale, 1).astype(np.float64)  # a channel of zeros stays zeros
+    whole = np.clip(np.rint(array / divisor), -LARGEST, LARGEST)
+    return whole.astype(np.int8), scale
+
+
+def halved(name: str, array: np.ndarray) -> np.ndarray:
+    """float16 weights."""
+    with np.errstate(over="ignore"):
+        half = array.astype(np.float16)
+    if not np.isfinite(half).all():
+        raise MinissrError(
+            f"{name} has numbers beyond float16's {np.finfo(np.float16).max:g}; use --dtype int8"
+        )
+    return half
+
+
+def expanded(checkpoint: Checkpoint) -> Checkpoint:
+    """A checkpoint with float32 weights; one that isn't small is given back as it is."""
+    kind = checkpoint.metadata.get("small")
+    if kind is None:
+        return checkpoint
+    if kind not in KINDS:
+        raise CheckpointError(
+            f"a small file of kind {kind!r}; this version reads {', '.join(KINDS)}"
+        )
+    scales = checkpoint.section(SCALE[:-1])
+    tensors = {
+        MODEL + name: array.astype(np.float32) * scales.get(name, np.float32(1))
+        for name, array in checkpoint.section(MODEL[:-1]).items()
+    }
+    return Checkpoint(tensors, checkpoint.metadata)
