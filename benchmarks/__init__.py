@@ -1,0 +1,1 @@
+"""How fast minissr is, beside the frameworks one would otherwise use. See README.md here."""
