@@ -70,6 +70,11 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--set", metavar="KEY=VALUE", action="append", default=[], help="any other setting"
     )
+    parser.add_argument(
+        "--profile",
+        action="store_true",
+        help="watch 30 steps: time, GFLOP/s and GB/s of each op, and a Chrome trace in the run",
+    )
     parser.add_argument("--help-set", action="store_true", help="list the keys of --set")
     return parser
 
@@ -87,12 +92,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         refuse_changes(options, flags)
         with RunDirectory.resume(options["resume"]) as run:
             file = configuration.read_config_file(run.config)
-            return train_in(run, merged(file, f"{run.config}: ", options, flags))
+            config = merged(file, f"{run.config}: ", options, flags)
+            return train_in(run, config, options["profile"])
     path = options["config"]
     file = configuration.read_config_file(path) if path else {}
     config = merged(file, f"{path}: ", options, flags)
     with RunDirectory.create(options["out"], config.to_json()) as run:
-        return train_in(run, config)
+        return train_in(run, config, options["profile"])
 
 
 def merged(
@@ -116,10 +122,11 @@ def refuse_changes(options: dict[str, Any], flags: dict[str, str]) -> None:
             )
 
 
-def train_in(run: RunDirectory, config: TrainConfig) -> int:
+def train_in(run: RunDirectory, config: TrainConfig, profiled: bool = False) -> int:
     """Train in a run directory that is ours: announce, train, measure, report."""
     from minissr.kernels.backend import use_backend
     from minissr.training.loop import train
+    from minissr.training.profile import Profile, table, write_trace
     from minissr.training.report import closing, finish
     from minissr.training.session import introduction, is_finished, open_session
     from minissr.training.signals import StopRequest
@@ -136,12 +143,19 @@ def train_in(run: RunDirectory, config: TrainConfig) -> int:
                 run.discard()
             raise
         print("\n".join(introduction(session)), flush=True)
+        if profiled:
+            session.profile = Profile()
         try:
             train(session)
             result = finish(session)
         except DiskError as error:
             raise DiskError(f"{error}, then go on with: {again}") from error
     print("\n".join(closing(session, result)))
+    if isinstance(session.profile, Profile):
+        print("\n" + table(session.profile))
+        write_trace(session.profile, run.trace)
+        if session.profile.steps:
+            print(f"trace     {run.trace}, for chrome://tracing or ui.perfetto.dev")
     return 0
 
 

@@ -33,7 +33,7 @@ _observer: contextvars.ContextVar[Observer | None] = contextvars.ContextVar(
 )
 
 # Called as recorder(function, inputs, settings, outputs) after every op's forward, with tensors (or
-# None for an optional input left out). The exporter is its one user.
+# None for an optional input left out). The exporter and the profiler use it.
 Recorder = Callable[[type["Function"], tuple[Any, ...], dict[str, Any], tuple[Any, ...]], None]
 _recorder: contextvars.ContextVar[Recorder | None] = contextvars.ContextVar(
     "recorder", default=None

@@ -50,10 +50,11 @@ def train_epoch(session: Session, bar: Bar) -> float:
             masks = np.random.default_rng((config.seed, progress.step))
             inputs = network_input(images, session.data.preprocessing)
 
-            model.zero_grad()
-            loss, predicted = model.loss(inputs, ages, rng=masks)
-            loss.backward()
-            session.optimizer.step()
+            with session.profile.step():
+                model.zero_grad()
+                loss, predicted = model.loss(inputs, ages, rng=masks)
+                loss.backward()
+                session.optimizer.step()
 
             progress.count_batch(metrics.mean_absolute_error(predicted.numpy(), ages), len(ages))
             bar.advance(len(ages), name, progress.train_mae)

@@ -5,6 +5,7 @@
     last.safetensors   everything needed to go on bit for bit
     best.safetensors   the network of the epoch with the lowest validation MAE
     curves.png  health.png  report.md
+    trace.json         of the steps that --profile watched
 
 A lock (`flock` on the file `.lock`) keeps a second process out for as long as the first one lives;
 the system lets go of it when the process ends, however it ends.
@@ -48,6 +49,7 @@ class RunDirectory:
         self.curves = path / "curves.png"
         self.health = path / "health.png"
         self.report = path / "report.md"
+        self.trace = path / "trace.json"
 
     @classmethod
     def create(cls, path: str | os.PathLike[str] | None, config: Mapping[str, Any]) -> RunDirectory:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -19,6 +19,7 @@ from minissr.training.checkpoint import read_checkpoint
 from minissr.training.config import TrainConfig
 from minissr.training.network import Network, load_network
 from minissr.training.optim import SGD, Adam, Optimizer, Schedule, build_schedule
+from minissr.training.profile import NoProfile, Profile
 from minissr.training.rundir import RunDirectory
 from minissr.training.signals import StopRequest
 from minissr.training.state import Progress, recall_times, restore
@@ -32,6 +33,8 @@ class Session:
     ----------
     about : dict
         What every checkpoint of this run says: network, preprocessing, recipe, data.
+    profile : Profile or NoProfile
+        Watches the steps.
     """
 
     config: TrainConfig
@@ -44,6 +47,7 @@ class Session:
     schedule: Schedule
     progress: Progress
     about: dict[str, Any]
+    profile: Profile | NoProfile = field(default_factory=NoProfile)
 
     @property
     def epochs(self) -> int:
