@@ -169,7 +169,7 @@ for i in range(3):
               ec="white")  # fmt: skip
 ax.plot([ends[0], ends[0]], [-0.5, 1.5], color="black", linestyle=":", label="stage 1 alone")
 ax.plot([ends[1], ends[1]], [-0.5, 1.5], color="black", label="both stages: the age")
-ax.set(xlabel="age (years)", ylabel="stage", yticks=[0, 1], yticklabels=["2", "1"], xlim=(0, 90),
+ax.set(xlabel="age [years]", ylabel="stage", yticks=[0, 1], yticklabels=["2", "1"], xlim=(0, 90),
          ylim=(-0.6, 2.1))  # fmt: skip
 ax.legend(loc="upper right", ncols=2)
 style.show(
@@ -289,7 +289,7 @@ fig, ax = style.figure()
 ax.step(ages, table[:, 0], where="post", color=style.BLUE, label="stage 1: bin of 30 years")
 ax.step(ages, table[:, 1], where="post", color=style.RED, linestyle="--",
           label="stage 2: bin of 10 years")  # fmt: skip
-ax.set(xlabel="true age (years)", ylabel="right bin", yticks=[0, 1, 2], ylim=(-0.1, 2.7))
+ax.set(xlabel="true age [years]", ylabel="right bin", yticks=[0, 1, 2], ylim=(-0.1, 2.7))
 ax.legend(loc="upper left", ncols=2)
 style.show(
     fig,

@@ -43,6 +43,7 @@ ENVIRONMENT = {
     "PYTHONHASHSEED": "0",
     "MPLBACKEND": "Agg",
     "PYDEVD_DISABLE_FILE_VALIDATION": "1",
+    "MINISSR_LESSONS_STATIC": "1",  # pictures instead of sliders
 }
 
 PEAK = "import resource; print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)"
@@ -93,6 +94,8 @@ def tidy(lesson: Lesson, notebook: Any) -> None:
     for place, cell in enumerate(notebook.cells):
         cell.metadata.clear()
         where = f"lesson {lesson.number}, cell {place} ({cell.source.splitlines()[0]!r})"
+        if cell.cell_type == "code":
+            cell.outputs = joined(cell.outputs)
         for output in cell.get("outputs", ()):
             text = output.get("text") or output.get("data", {}).get("text/plain", "")
             if output.get("name") == "stderr":
@@ -102,6 +105,17 @@ def tidy(lesson: Lesson, notebook: Any) -> None:
             if "data" in output and "image/png" not in output.data:
                 for kind in set(output.data) - {"text/plain", "text/html"}:
                     del output.data[kind]
+
+
+def joined(outputs: list[Any]) -> list[Any]:
+    """The outputs with printed pieces that follow each other in one: how they are cut is chance."""
+    result: list[Any] = []
+    for output in outputs:
+        if result and output.get("name") == result[-1].get("name") == "stdout":
+            result[-1].text += output.text
+        else:
+            result.append(output)
+    return result
 
 
 def build(lesson: Lesson, *, check: bool) -> str:

@@ -25,7 +25,7 @@ def symbolic():
     import sympy
 
     p = [sympy.symbols(f"p{k}_0:{s}") for k, s in enumerate(STAGES)]
-    width = [V / sympy.prod(STAGES[: k + 1]) for k in range(len(STAGES))]
+    width = [sympy.Integer(V) / sympy.prod(STAGES[: k + 1]) for k in range(len(STAGES))]
     age = sum(p[k][i] * i * width[k] for k, s in enumerate(STAGES) for i in range(s))
     return sympy, [symbol for stage in p for symbol in stage], width, age
 
