@@ -46,8 +46,14 @@ def write(workload: Workload, file: str, batches: list[int]) -> None:
 
 
 def write_ours(workload: Workload, file: str, batches: list[int]) -> None:
-    """By `minissr.export`; the same file serves every batch size."""
-    raise SystemExit("this version of minissr can't write ONNX")
+    """By `minissr.export`, with float pixels, so that no cast is timed."""
+    from benchmarks.peers.ours import Ours
+    from minissr.data.preprocessing import Preprocessing
+    from minissr.exporting.onnx_file import to_onnx
+
+    written = to_onnx(Ours(workload, "numpy").model(), Preprocessing(), input_type="float32")
+    for batch in batches:
+        Path(path(workload, file, batch)).write_bytes(written)
 
 
 if __name__ == "__main__":

@@ -43,12 +43,12 @@ class Stagewise(layers.Layer):
         return age
 
 
-def build_network(config: dict[str, Any], plan: list[tuple[int, int]]) -> Any:
+def build_network(config: dict[str, Any], plan: list[tuple[int, int]], batch: int | None) -> Any:
     """The network that `config` describes; `plan`: level and pooling window of each stage.
 
     Its layers have our names, with dots as underscores.
     """
-    image = layers.Input((config["image_size"], config["image_size"], 3))
+    image = layers.Input((config["image_size"], config["image_size"], 3), batch_size=batch)
     maps: dict[str, list[Any]] = {"s": [], "x": []}
     for stream, (filters, activation, pooling) in {
         "s": (config["filters_s"], "tanh", layers.MaxPooling2D),
@@ -112,9 +112,9 @@ class Keras:
             (level, stage.pool) for level, stage in zip(model.levels, model.stages, strict=True)
         ]
 
-    def model(self, **changes: Any) -> Any:
+    def model(self, batch: int | None = None, **changes: Any) -> Any:
         """The network with the workload's weights."""
-        model = build_network({**self.workload.config, **changes}, self.plan)
+        model = build_network({**self.workload.config, **changes}, self.plan, batch)
         for name, array in self.workload.state.items():
             self.variable(model, name).assign(array)
         return model
@@ -164,13 +164,7 @@ class Keras:
 
     def convert(self, path: str, batch: int) -> None:
         """Write the network as a LiteRT file for a batch of `batch`."""
-        model = self.model()
-        size = self.workload.config["image_size"]
-        wanted = tf.TensorSpec((batch, size, size, 3), tf.float32)
-        run = tf.function(lambda pixels: model(pixels, training=False)).get_concrete_function(
-            wanted
-        )
-        converter = tf.lite.TFLiteConverter.from_concrete_functions([run], model)
+        converter = tf.lite.TFLiteConverter.from_keras_model(self.model(batch))
         Path(path).write_bytes(converter.convert())
 
 
