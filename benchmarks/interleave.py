@@ -19,12 +19,13 @@ from typing import Any
 from benchmarks import machine
 from benchmarks.peers import Entry
 from benchmarks.workload import Workload
+from minissr.errors import MinissrError
 
 LONGEST = 900.0  # seconds to wait for an answer; compilers take their time
 REST = 0.2  # seconds between two peers: threads of the last one may still be spinning
 
 
-class PeerFailed(Exception):
+class PeerFailed(MinissrError):
     """A peer's process ended or fell silent; the message is the last thing it said."""
 
 
