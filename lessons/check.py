@@ -77,8 +77,8 @@ def of_lesson(lesson: str) -> list[Exercise]:
     return [_exercises[n] for n in sorted(_exercises) if n.startswith(f"{lesson}.")]
 
 
-def check(number: str, answer: Any = _FROM_FILE) -> bool:
-    """Test an answer, or what `lessons/my/` has; say what came out. True if it is right.
+def check(number: str, answer: Any = _FROM_FILE) -> None:
+    """Test an answer, or what `lessons/my/` has, and say what came out.
 
     Raises
     ------
@@ -91,9 +91,8 @@ def check(number: str, answer: Any = _FROM_FILE) -> bool:
     except NotAttemptedError:
         where = f" in lessons/my/e{number[:2]}.py" if answer is _FROM_FILE else ""
         print(f"{number} not attempted: write `{asked.name}`{where}")
-        return False
-    print(f"{number} right: `{asked.name}`")
-    return True
+    else:
+        print(f"{number} right: `{asked.name}`")
 
 
 def submit(number: str, answer: Any = _FROM_FILE) -> None:

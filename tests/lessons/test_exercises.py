@@ -34,16 +34,16 @@ def answer(folder: str, number: str) -> Any:
 
 @every_exercise
 def test_the_solution_passes(number: str, capsys: pytest.CaptureFixture[str]) -> None:
-    assert check.check(number, answer("solutions", number))
-    assert "right" in capsys.readouterr().out
+    check.check(number, answer("solutions", number))
+    assert f"{number} right" in capsys.readouterr().out
 
 
 @every_exercise
 def test_the_stub_is_not_attempted(
     number: str, my: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert not check.check(number, answer("stubs", number))
-    assert not check.check(number)
+    check.check(number, answer("stubs", number))
+    check.check(number)
     assert capsys.readouterr().out.count("not attempted") == 2
     with pytest.raises(NotAttemptedError):
         check.submit(number)
