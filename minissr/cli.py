@@ -17,6 +17,7 @@ from minissr.errors import BackendUnavailable, DiskError, MinissrError
 VERBS = {
     "train": "train a network on a data set or on synthetic faces",
     "evaluate": "measure a checkpoint on a data set",
+    "inspect": "whether the stages of a checkpoint look at the face",
     "predict": "ages for pictures of faces",
     "export": "a checkpoint for other runtimes (ONNX), or as a small file",
     "prepare": "turn a folder or archive of pictures into a data set",

@@ -11,8 +11,6 @@ from minissr import cli
 from minissr.errors import MinissrError
 
 if TYPE_CHECKING:
-    import numpy as np
-
     from minissr.training.network import Network
 
 EXAMPLE = """example:
@@ -90,6 +88,7 @@ def checked_onnx(network: Network, args: argparse.Namespace) -> bytes:
     """The ONNX file's bytes, if every installed runtime agrees with the network."""
     from minissr.exporting.check import TOLERANCE, check
     from minissr.exporting.onnx_file import to_onnx
+    from minissr.faces.sample import sample_faces
     from minissr.kernels.backend import use_backend
     from minissr.training.measure import predict_ages
 
@@ -104,7 +103,7 @@ def checked_onnx(network: Network, args: argparse.Namespace) -> bytes:
             "licence": network.about.get("licence", UNKNOWN_LICENCE),
         },
     )
-    faces = pick_faces(args.data, args.faces, network.preprocessing.size)
+    faces = sample_faces(args.data, args.faces, network.preprocessing.size)
     with use_backend("numpy"):
         ages = predict_ages(network.model, faces, network.preprocessing)
     shown = faces if rgb else network.preprocessing.arrange(faces)
@@ -116,32 +115,6 @@ def checked_onnx(network: Network, args: argparse.Namespace) -> bytes:
             f"within {TOLERANCE:g} years and can't"
         )
     return data
-
-
-def pick_faces(spec: str, count: int, size: int) -> np.ndarray:
-    """Faces (count or fewer, size, size, 3), uint8, RGB, evenly from all there are."""
-    import numpy as np
-
-    from minissr.data.faces import open_dataset
-    from minissr.data.images import shrink
-    from minissr.data.synthetic import draw_faces
-
-    if spec == "synthetic":
-        images = draw_faces(count, stream="test")[0]
-    else:
-        parts = [part.images for part in open_dataset(spec).splits.values()]
-        total = sum(map(len, parts))
-        wanted = np.linspace(0, total - 1, min(count, total)).round().astype(int)
-        starts = np.cumsum([0, *map(len, parts)])
-        images = np.concatenate(
-            [
-                part[wanted[(wanted >= start) & (wanted < start + len(part))] - start]
-                for part, start in zip(parts, starts, strict=False)
-            ]
-        )
-    if images.shape[1] == size:
-        return np.ascontiguousarray(images)
-    return np.stack([shrink(image, size) for image in images])
 
 
 if __name__ == "__main__":
