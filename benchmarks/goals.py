@@ -113,7 +113,6 @@ def command_share(part: Part) -> float:
         part["step_seconds"], part["step_seconds"][1:], part["runs"], strict=False
     ):
         step = part["batch"] / ((before + after) / 2)
-        # The first epoch's beginning is the process's: kernels are loaded, memory is gathered.
         shares.append(spread(run["images_per_s"]).median / step)
     return spread(shares).median
 

@@ -70,7 +70,7 @@ def python(arguments: list[str], setup: Setup, cache: Path | None) -> dict[str, 
         assert process.stdout is not None
         for line in process.stdout:
             lines.append(line)
-            if line.strip() == FIRST_STEP:
+            if FIRST_STEP in line:  # a progress bar may stand before it
                 found["first_step"] = time.perf_counter() - started
     if process.returncode:
         raise MinissrError(f"{' '.join(arguments)} failed: {(lines or ['?'])[-1].strip()}")
