@@ -12,7 +12,11 @@ from minissr.nn.module import Module
 # Name -> where its class is. The class takes `rng` and its own settings as keywords, and has
 # `forward(images, rng=None) -> ages (N,)`, `loss(images, ages, rng=None) -> (loss, ages (N,))` and
 # `config()`, from which `build` makes it again.
-MODELS = {"ssrnet": ("minissr.models.ssrnet", "SSRNet")}
+MODELS = {
+    "ssrnet": ("minissr.models.ssrnet", "SSRNet"),
+    "mobilenet": ("minissr.models.mobilenet", "MobileNet"),
+    "densenet": ("minissr.models.densenet", "DenseNet"),
+}
 
 
 def build(name: str, *, rng: np.random.Generator | None = None, **settings: Any) -> Module:
@@ -40,7 +44,7 @@ def build(name: str, *, rng: np.random.Generator | None = None, **settings: Any)
     >>> build("resnet")
     Traceback (most recent call last):
     ...
-    ValueError: model 'resnet' is none of ssrnet
+    ValueError: model 'resnet' is none of ssrnet, mobilenet, densenet
     """
     if name not in MODELS:
         raise ValueError(f"model {name!r} is none of {', '.join(MODELS)}")
