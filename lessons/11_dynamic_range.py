@@ -8,7 +8,7 @@
 # ## Goal
 #
 # To write soft stagewise regression, the formula that gives SSR-Net its name, forward; and to know
-# what each of its fifteen inputs does to the age. There are sliders to try it.
+# what each of its inputs does to the age. There are sliders to try it.
 #
 # ## What you need
 #
@@ -166,8 +166,8 @@ ages = [
 style.show(
     fig,
     "Four pictures of two rulers. Fixed bins give 46 years. Shifting the middle bin of stage 1 "
-    "moves the sum right by ten years. Stretching stage 1 narrows all bins and moves it left; stretching "
-    "stage 2 narrows the bins of stage 2 only.",
+    "moves the sum right by ten years. Stretching stage 1 narrows all bins and moves it left; "
+    "stretching stage 2 narrows the bins of stage 2 only.",
 )
 
 # %%
