@@ -79,7 +79,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         from minissr.training.stage_figure import stage_figure
 
         allowed = model.settings.min_age, model.settings.max_age
-        title = f"{network.path.name} over {len(faces)} faces: {seen.alive} live stages"
+        verdict = f"{seen.alive} of {len(seen.stages)} stages alive"
+        title = f"{network.path.name} over {len(faces)} faces: {verdict}"
         write_atomically(args.out, stage_figure(seen, title, allowed))
         print(f"\ndrawn    {args.out}", file=out)
     if args.json:

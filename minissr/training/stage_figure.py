@@ -46,15 +46,18 @@ def draw_stage(panels: list[Axes], stage: Stage) -> None:
     draw_spread(panels[2], delta, "delta" in stage.constant, (-1.0, 1.0))
     panels[2].set_xlabel("delta")
     draw_spread(panels[3], stage.own, {"p", "eta"} <= set(stage.constant), None)
-    panels[3].set_xlabel("its own years (widths at their means)")
+    panels[3].set_xlabel("own part (years)")
     verdict = "alive" if health.alive else f"DEAD: {cause_of_death(health.to_json())}"
-    panels[0].set_title(
+    panels[0].set_title(" ", fontsize=10)  # room for the heading, which may be as wide as the row
+    heading = panels[0].annotate(
         f"stage {health.stage}: {verdict}",
-        loc="left",
+        (0, 1.03),
+        xycoords="axes fraction",
         fontsize=10,
         fontweight="bold",
         color=GREEN if health.alive else VERMILLION,
     )
+    heading.set_in_layout(False)
 
 
 def draw_bins(axes: Axes, values: np.ndarray, constant: bool) -> None:
@@ -71,7 +74,7 @@ def draw_bins(axes: Axes, values: np.ndarray, constant: bool) -> None:
     axes.set_xlim(-0.6, len(bins) - 0.4)
     axes.set_xticks(bins, [str(i) for i in bins])
     axes.set_xlabel("bin")
-    axes.margins(y=0.15)
+    axes.margins(y=0.3)
 
 
 def draw_spread(
@@ -79,7 +82,9 @@ def draw_spread(
 ) -> None:
     """A histogram of values (N,); a constant is a red line."""
     if constant:
-        axes.axvline(float(values[0]), color=VERMILLION, linewidth=3)
+        middle = float(values[0])
+        axes.axvline(middle, color=VERMILLION, linewidth=3)
+        axes.set_xlim(middle - 1, middle + 1)
         flag(axes)
     else:
         axes.hist(values, bins=40, color=BLUE)
@@ -91,8 +96,9 @@ def draw_spread(
 
 def flag(axes: Axes) -> None:
     """Say that nothing here depends on the face."""
-    axes.text(0.5, 0.93, "the same for every face", transform=axes.transAxes, color=VERMILLION,
-              ha="center", va="top", fontsize=9)  # fmt: skip
+    behind = {"facecolor": "white", "edgecolor": "none", "pad": 1.5}
+    axes.text(0.5, 0.95, "the same for every face", transform=axes.transAxes, color=VERMILLION,
+              ha="center", va="top", fontsize=9, bbox=behind)  # fmt: skip
 
 
 def draw_ages(axes: Axes, seen: Inspection, allowed: tuple[float, float]) -> None:
