@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from benchmarks import machine
-from benchmarks.peers import Entry
+from benchmarks.peers import KEPT, Entry
 from benchmarks.workload import Workload
 from minissr.errors import MinissrError
 
@@ -46,7 +46,7 @@ class Process:
             stderr=self.log,
             text=True,
             cwd=machine.ROOT,
-            env=machine.environment(threads),
+            env=machine.environment(threads) | (KEPT if entry.keeps else {}),
         )  # fmt: skip
         self.answer()
 

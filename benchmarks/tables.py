@@ -110,7 +110,7 @@ def off_by(row: Part) -> str:
     """How far its answers were from the right ones."""
     check = row["check"]
     if "gradient" in check:
-        return f"{check['gradient']:.0e} of a gradient"
+        return f"{check['gradient']:.0e} of a layer's gradients"
     return f"{check['ages']:.0e} years"
 
 

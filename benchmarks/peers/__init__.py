@@ -31,6 +31,8 @@ class Entry:
         What brings them.
     file : str
         A model file that somebody else's framework has to write first; see `exports`.
+    keeps : bool
+        Whether glibc is told to keep freed memory (see `KEPT`), as minissr tells it by itself.
     """
 
     name: str
@@ -41,15 +43,25 @@ class Entry:
     needs: tuple[str, ...] = ()
     install: str = ""
     file: str = ""
+    keeps: bool = False
 
     def missing(self) -> list[str]:
         """The modules it needs that aren't installed."""
         return [name for name in self.needs if importlib.util.find_spec(name) is None]
 
 
-BOTH = ("training", "inference")
+# glibc by default gives large arrays back to the system at once, and gets the next ones page by
+# page. Nobody sets these variables, but a framework's users could.
+KEPT = {"MALLOC_MMAP_THRESHOLD_": str(1 << 30), "MALLOC_TRIM_THRESHOLD_": str(1 << 30)}
+
 TORCH = {"module": "torch_peer", "needs": ("torch",), "install": "pip install torch"}
+KERAS = {
+    "module": "keras_peer",
+    "needs": ("tensorflow", "keras"),
+    "install": "pip install tensorflow-cpu",
+}
 ONLY = {"does": ("inference",)}
+TUNED = {"does": ("training",), "keeps": True}
 
 PEERS = (
     Entry("minissr", "minissr", "ours", "numba", needs=("numba",), install="pip install minissr"),
@@ -57,13 +69,7 @@ PEERS = (
     Entry("torch-channels-last", "PyTorch channels_last", flavour="channels_last", **TORCH),
     Entry("torch-compile", "PyTorch compile", flavour="compile", **TORCH),
     Entry("torch-jit", "PyTorch jit", flavour="jit", **TORCH, **ONLY),
-    Entry(
-        "keras",
-        "TensorFlow / Keras",
-        "keras_peer",
-        needs=("tensorflow", "keras"),
-        install="pip install tensorflow-cpu",
-    ),
+    Entry("keras", "TensorFlow / Keras", **KERAS),
     Entry("jax", "JAX jit", "jax_peer", needs=("jax",), install="pip install jax"),
     Entry(
         "onnxruntime-torch",
@@ -110,6 +116,17 @@ PEERS = (
         file="torch.onnx",
         **ONLY,
     ),
+    Entry(
+        "torch-channels-last-kept",
+        "PyTorch channels_last, memory kept",
+        flavour="channels_last",
+        **TORCH,
+        **TUNED,
+    ),
+    Entry(
+        "torch-compile-kept", "PyTorch compile, memory kept", flavour="compile", **TORCH, **TUNED
+    ),
+    Entry("keras-kept", "TensorFlow / Keras, memory kept", **KERAS, **TUNED),
     Entry("numpy", "minissr on NumPy", "ours", "numpy"),
 )
 BY_NAME = {entry.name: entry for entry in PEERS}

@@ -23,21 +23,19 @@ def measure_inference(setup: Setup) -> Iterator[tuple[str, dict[str, Any]]]:
 
 
 def measure(setup: Setup, task: str, batches: list[int]) -> Iterator[tuple[str, dict[str, Any]]]:
-    """One interleaved run over all batch sizes."""
+    """One interleaved run for each batch size, in new processes: how memory was used for one size
+    changes how fast another is."""
     entries = [entry for entry in setup.entries if task in entry.does]
     unwritten = {}
     if task == "inference":
         unwritten = export(entries, batches, setup.workload, setup.say)
     able = [entry for entry in entries if entry.file not in unwritten]
-    tasks = [(task, batch) for batch in batches]
-    limits = [("peak", setup.threads)]
-    with contestants(
-        [*able, PEAK], tasks + limits, setup.workload, setup.threads, setup.say
-    ) as all_:
-        take_turns(all_, setup.rounds, setup.seconds, setup.say)
-        peak = peak_rates(all_, setup.threads)
     for batch in batches:
-        rows = [one.row for one in all_ if (one.task, one.batch) == (task, batch)]
+        tasks = [(task, batch), ("peak", setup.threads)]
+        with contestants([*able, PEAK], tasks, setup.workload, setup.threads, setup.say) as all_:
+            take_turns(all_, setup.rounds, setup.seconds, setup.say)
+            peak = peak_rates(all_, setup.threads)
+        rows = [one.row for one in all_ if one.task == task]
         rows += [
             {"peer": e.name, "label": e.label, "status": "failed", "why": unwritten[e.file]}
             for e in entries
