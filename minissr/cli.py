@@ -19,6 +19,7 @@ VERBS = {
     "evaluate": "measure a checkpoint on a data set",
     "inspect": "whether the stages of a checkpoint look at the face",
     "predict": "ages for pictures of faces",
+    "convert": "the authors' Keras weights as a checkpoint",
     "export": "a checkpoint for other runtimes (ONNX), or as a small file",
     "prepare": "turn a folder or archive of pictures into a data set",
     "reproduce": "train and compare the networks of a study",

@@ -59,7 +59,7 @@ class Estimator:
         return f"Estimator({str(self.network.path)!r})"
 
     def predict(self, faces: Any, colour: str = "rgb") -> np.ndarray:
-        """Ages in years, not clamped.
+        """Ages in years, not clamped; from a network for gender numbers from about 0 to 1.
 
         Parameters
         ----------
@@ -106,9 +106,8 @@ class Estimator:
         images = self._rgb(face[None] if face.ndim == 3 else face, colour)
         if len(images) != 1:
             raise ValueError(f"{len(images)} faces to explain; give one at a time")
+        self._check_stages()
         model: Any = self.network.model
-        if not hasattr(model, "explain"):
-            raise ValueError(f"{type(model).__name__} has no stages to explain")
         with use_backend(self._backend):
             told = model.explain(network_input(images, self.network.preprocessing))
         stages = [
@@ -132,6 +131,7 @@ class Estimator:
             dead_share, alive`. At most 500 faces, evenly taken, are looked at.
         """
         images = self._rgb(faces, colour)
+        self._check_stages()
         if len(images) < 2:
             raise ValueError(f"{len(images)} faces; health compares faces, so give at least 2")
         with use_backend(self._backend):
@@ -143,6 +143,11 @@ class Estimator:
         model: Any = self.network.model
         settings = model.config()
         return settings.get("min_age", 0.0), settings.get("max_age", 130.0)
+
+    def _check_stages(self) -> None:
+        if not hasattr(self.network.model, "explain"):
+            name = type(self.network.model).__name__
+            raise ValueError(f"{name} has no stages, so there is nothing to tell about them")
 
     def _rgb(self, faces: Any, colour: str) -> np.ndarray:
         """The faces, checked, as RGB."""

@@ -57,6 +57,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     with use_backend(args.backend) as backend:
         network = load_network(args.checkpoint)
+        network.check_tells_age()
         network.model.to(backend)
         recipe = network.about.get("training", {})
         data = open_dataset(args.data, seed=recipe.get("seed", 0))
@@ -85,6 +86,7 @@ def compare(checkpoint: str, backend: str, result: Evaluation) -> dict[str, Any]
     from minissr.training.network import load_network
 
     other = load_network(checkpoint)
+    other.check_tells_age()
     if other.preprocessing.size != result.faces.images.shape[1]:
         raise MinissrError(
             f"{checkpoint} wants faces of {other.preprocessing.size} pixels and these have "

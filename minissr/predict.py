@@ -23,6 +23,7 @@ Each picture is taken to be one face, cropped as the network was trained; this v
 for faces in a photo. A picture that can't be used is a line in the result, not the end of it."""
 
 COLUMNS = ("file", "face", "box", "age", "raw_age", "status", "message")
+GENDER_COLUMNS = ("gender", "gender_score")  # where the network tells that
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -60,6 +61,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         f"network {estimator.network.path}; each picture is taken as one cropped face",
         file=sys.stderr,
     )
+    if estimator.network.scale:
+        zero, one = estimator.network.scale
+        print(f"it tells gender, from 0 ({zero}) to 1 ({one}), and not age", file=sys.stderr)
     rows = []
     for row in answers(estimator, files, explain=args.explain):
         rows.append(row)
@@ -91,20 +95,24 @@ def default_weights() -> str:
 
 
 def lines(row: Answer) -> list[str]:
-    """A row for reading: the age, then the file; what each stage says below."""
+    """A row for reading: the age (or gender), then the file; what each stage says below."""
     name = printable(row.file)
-    if row.age is None or row.raw_age is None:
+    places, unit = (1, " years") if row.gender is None else (2, "")
+    if row.gender is not None:
+        shown = [f"{row.gender:>6} {row.gender_score:.2f}  {name}"]
+    elif row.age is None or row.raw_age is None:
         return [f"    -        {name}: {row.message}"]
-    beyond = "" if row.age == row.raw_age else f"  (the network says {row.raw_age:.1f})"
-    shown = [f"{row.age:5.1f} years  {name}{beyond}"]
+    else:
+        beyond = "" if row.age == row.raw_age else f"  (the network says {row.raw_age:.1f})"
+        shown = [f"{row.age:5.1f} years  {name}{beyond}"]
     for k, stage in enumerate(row.stages or [], 1):
         bins = ", ".join(
-            f"{p:.2f} x {low:.1f} to {high:.1f}"
+            f"{p:.2f} x {low:.{places}f} to {high:.{places}f}"
             for p, (low, high) in zip(stage["p"], stage["edges"], strict=True)
         )
         shown.append(
-            f"             stage {k}: {stage['contribution']:+.1f} years; "
-            f"width {stage['width']:.1f}, delta {stage['delta']:+.2f}; p x bin: {bins}"
+            f"             stage {k}: {stage['contribution']:+.{places}f}{unit}; "
+            f"width {stage['width']:.{places}f}, delta {stage['delta']:+.2f}; p x bin: {bins}"
         )
     return shown
 
@@ -122,7 +130,8 @@ def as_json(rows: Sequence[Answer]) -> str:
 def as_csv(rows: Sequence[Answer]) -> str:
     """All rows as CSV with a header."""
     text = io.StringIO(newline="")
-    writer = csv.DictWriter(text, COLUMNS, extrasaction="ignore", lineterminator="\n")
+    told = GENDER_COLUMNS if any(row.gender for row in rows) else ()
+    writer = csv.DictWriter(text, [*COLUMNS, *told], extrasaction="ignore", lineterminator="\n")
     writer.writeheader()
     for row in rows:
         values = row.to_json()

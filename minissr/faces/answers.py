@@ -36,6 +36,12 @@ class Answer:
     status : "ok" | "error"
     message : str
         What is wrong, or empty.
+    stages : list of dict or None
+        What each stage says, where it was asked for.
+    gender : str or None
+        From a network for gender, whose rows have no age.
+    gender_score : float or None
+        What that network says, on its scale from 0 to 1.
     """
 
     file: str
@@ -46,13 +52,13 @@ class Answer:
     status: str = "ok"
     message: str = ""
     stages: list[dict[str, Any]] | None = None
+    gender: str | None = None
+    gender_score: float | None = None
 
     def to_json(self) -> dict[str, Any]:
-        """Plain values; `stages` only where they were asked for."""
-        values = asdict(self)
-        if self.stages is None:
-            del values["stages"]
-        return values
+        """Plain values; `stages` only where they were asked for, gender where it was told."""
+        optional = ("stages", "gender", "gender_score")
+        return {k: v for k, v in asdict(self).items() if v is not None or k not in optional}
 
 
 def find_pictures(paths: Iterable[str]) -> Iterator[str]:
@@ -104,7 +110,7 @@ def answers(estimator: Any, files: Sequence[str], *, explain: bool = False) -> I
         if faces:
             images = np.stack([face for _, face in faces])
             for (row, face), age in zip(faces, estimator.predict(images), strict=True):
-                _fill(row, float(age), estimator.age_range)
+                _fill(row, float(age), estimator)
                 if explain and row.status == "ok":
                     row.stages = [_plain(stage) for stage in estimator.explain(face)["stages"]]
         yield from rows
@@ -127,12 +133,16 @@ def _what_is(path: str) -> str:
     return "is no ordinary file" if os.path.exists(path) else "there is no such file"
 
 
-def _fill(row: Answer, age: float, allowed: tuple[float, float]) -> None:
+def _fill(row: Answer, age: float, estimator: Any) -> None:
     if not math.isfinite(age):
         row.status, row.message = "error", "the network's answer is not a number; train it again"
         return
-    row.raw_age = age
-    row.age = min(max(age, allowed[0]), allowed[1])
+    scale = estimator.network.scale
+    if scale is not None:
+        row.gender, row.gender_score = scale[age >= 0.5], age
+        return
+    low, high = estimator.age_range
+    row.raw_age, row.age = age, min(max(age, low), high)
 
 
 def _plain(stage: dict[str, Any]) -> dict[str, Any]:

@@ -34,16 +34,7 @@ the 1x1 convolutions, as many units in a prediction block as the stage has bins,
 - Moving statistics with momentum 0.95: at 0.99 they lag behind a network that learns fast, and
   validation after a hundred steps measures the lag.
 
-The authors' names of the weights, k = 1, 2, 3 counting stages and i = 1 .. 4 blocks:
-
-    streams.x.{i-1}.conv, .norm         conv2d_{i}, batch_normalization_{i}
-    streams.s.{i-1}.conv, .norm         conv2d_{i+4}, batch_normalization_{i+4}
-    stages.{k-1}.conv_s, .conv_x       conv2d_{2k+7}, conv2d_{2k+8}
-    stages.{k-1}.delta                 delta_s{k}
-    stages.{k-1}.prediction.s, .x, .mix    dense_{3k-2}, dense_{3k-1}, dense_{3k}
-    stages.{k-1}.prediction.p, .eta    pred_age_stage{k}, local_delta_stage{k}
-
-with w for `kernel:0` and b for `bias:0`; arrays need no transposing.
+The authors' names of the weights are in `keras_layouts`.
 """
 
 from __future__ import annotations

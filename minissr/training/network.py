@@ -14,6 +14,7 @@ from minissr.errors import CheckpointError, MinissrError
 from minissr.models.registry import build
 from minissr.nn.module import Module
 from minissr.training.checkpoint import read_checkpoint
+from minissr.training.from_keras import keras_checkpoint
 from minissr.training.small import expanded
 from minissr.training.state import load_weights
 
@@ -45,6 +46,22 @@ class Network:
     path: Path
     sha256: str
 
+    @property
+    def scale(self) -> tuple[str, str] | None:
+        """What answers of 0 and of 1 mean, for a network that tells gender; None for age."""
+        if "scale" not in self.about:
+            return None
+        zero, one = self.about["scale"]
+        return zero, one
+
+    def check_tells_age(self) -> None:
+        """Refuse a network for gender where ages are wanted."""
+        if self.scale is not None:
+            raise MinissrError(
+                f"{self.path} tells gender, from 0 ({self.scale[0]}) to 1 ({self.scale[1]}), "
+                "and not age; use it with predict"
+            )
+
 
 def load_network(source: str | os.PathLike[str]) -> Network:
     """Read a network.
@@ -52,8 +69,8 @@ def load_network(source: str | os.PathLike[str]) -> Network:
     Parameters
     ----------
     source : path or str
-        A `.safetensors` file, a run directory (its best network, or else its last), or the name
-        of a file in `minissr/weights`.
+        A `.safetensors` file, a run directory (its best network, or else its last), the name of a
+        file in `minissr/weights`, or a Keras file of SSR-Net's authors.
 
     Raises
     ------
@@ -61,11 +78,8 @@ def load_network(source: str | os.PathLike[str]) -> Network:
         If there is no such thing, or it is damaged.
     """
     path = find_checkpoint(source)
-    if path.suffix in KERAS:
-        raise CheckpointError(
-            f"{path} is a Keras file, which this version can't read; use a .safetensors file"
-        )
-    checkpoint = expanded(read_checkpoint(path))
+    keras = path.suffix in KERAS
+    checkpoint = keras_checkpoint(path) if keras else expanded(read_checkpoint(path))
     try:
         model = build(**checkpoint.metadata["model"])
         preprocessing = Preprocessing.from_json(checkpoint.metadata["preprocessing"])

@@ -49,7 +49,7 @@ def cause_of_death(stage: Record) -> str:
 def health_table(stages: Sequence[Record]) -> list[str]:
     """Stage health, a line a stage."""
     if not stages:
-        return []
+        return ["no stage health: this network has no stages, or saw a single face"]
     lines = ["stage  alive  own std  mean width   p std  eta std  delta std  dead units"]
     for stage in stages:
         lines.append(

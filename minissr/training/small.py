@@ -41,7 +41,7 @@ from minissr.training.checkpoint import Checkpoint, pack
 
 KINDS = ("int8", "float16")
 LARGEST = 127  # of an int8 weight; -128 isn't used, so that the sign is symmetric
-KEPT = ("model", "preprocessing", "licence")  # of a checkpoint's metadata
+KEPT = ("model", "preprocessing", "licence", "scale")  # of a checkpoint's metadata
 MODEL, SCALE = "model/", "scale/"
 
 
