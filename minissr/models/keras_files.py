@@ -78,8 +78,8 @@ def read_keras(path: str | os.PathLike[str]) -> KerasNetwork:
     MinissrError
         If h5py isn't installed.
     """
-    h5py = import_h5py()
     data = read_bytes(Path(path))
+    h5py = import_h5py()
     try:
         with h5py.File(io.BytesIO(data), "r") as file:
             arrays, left_out = weights_of(file, find_arrays(h5py, file, path), path)

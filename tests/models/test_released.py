@@ -7,29 +7,25 @@ import pytest
 
 from minissr import Tensor, no_grad, use_backend
 from minissr.models import registry
+from minissr.models.keras_files import read_keras
 from minissr.nn.module import composed
 from minissr.training.optim import Adam
-from tests.models.released import keras_names, read_keras
+from tests.models.released import keras_names
 
-NETWORKS = {
-    "ssrnet_imdb": {},
-    "ssrnet_morph2": {},
-    "ssrnet_megaface_asian": {},
-    "ssrnet_imdb_gender": {"max_age": 1},
-}
+NETWORKS = ("ssrnet_imdb", "ssrnet_morph2", "ssrnet_megaface_asian", "ssrnet_imdb_gender")
 
 
 @pytest.fixture(autouse=True)
-def _numpy():
-    with use_backend("numpy"):
+def _backend(backend):
+    with use_backend(backend):
         yield
 
 
 def released(reference_dir, name):
     pytest.importorskip("h5py", reason="h5py reads the released weights: pip install h5py")
-    model = registry.build("ssrnet", variant="released", **NETWORKS[name]).astype("float64")
-    age = "" if "gender" in name else "age_"
-    model.load_state_dict(read_keras(reference_dir / "weights" / f"{name}.h5", model, age))
+    found = read_keras(reference_dir / "weights" / f"{name}.h5")
+    model = registry.build(**found.layout.model).astype("float64")
+    model.load_state_dict(found.state)
     return model.eval()
 
 
