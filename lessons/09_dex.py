@@ -130,7 +130,7 @@ fig, ax = style.figure()
 ax.bar(mu, p[0], width=0.9 * w, align="edge", color=style.BLUE, label="probability of the bin")
 ax.axvline(mu[p[0].argmax()], color=style.GREY, linestyle="--", label="most probable bin")
 ax.axvline(expected_age(p, V)[0], color=style.RED, label="expected value (Eq. 2)")
-ax.set(xlabel="age (years)", ylabel="probability", xlim=(0, V))
+ax.set(xlabel="age [years]", ylabel="probability", xlim=(0, V))
 ax.legend()
 style.show(
     fig,
@@ -192,7 +192,7 @@ fig, ax = style.figure()
 ax.plot(ages, by_beginning, color=style.GREY, linestyle="--", label="beginning of the true bin")
 ax.plot(ages, by_middle, color=style.BLUE, linestyle=":", label="middle of the true bin")
 ax.plot(ages, by_expectation, color=style.RED, label="expected value of two neighbours")
-ax.set(xlabel="true age (years)", ylabel="error (years)", ylim=(-0.3, 14))
+ax.set(xlabel="true age [years]", ylabel="error [years]", ylim=(-0.3, 14))
 ax.legend(loc="upper left", ncols=1)
 style.show(
     fig,
@@ -218,7 +218,7 @@ fig, ax = style.figure()
 ax.bar(mu + 1, sure[0], width=4, align="edge", color=style.BLUE, label="sure")
 ax.bar(mu + 5, torn[0], width=4, align="edge", color=style.RED, hatch="//", label="torn")
 ax.axvline(expected_age(sure, V)[0], color="black", label="expected value of both")
-ax.set(xlabel="age (years)", ylabel="probability", xlim=(0, V))
+ax.set(xlabel="age [years]", ylabel="probability", xlim=(0, V))
 ax.legend(loc="upper right")
 style.show(
     fig,
