@@ -93,15 +93,19 @@ def checked_onnx(network: Network, args: argparse.Namespace) -> bytes:
     from minissr.training.measure import predict_ages
 
     rgb = args.preprocess == "inside"
+    metadata = {
+        "checkpoint_sha256": network.sha256,
+        "licence": network.about.get("licence", UNKNOWN_LICENCE),
+    }
+    if network.scale is not None:  # a network for gender
+        zero, one = network.scale
+        metadata["output"] = f"age (N, 1) float32, in fact from 0 ({zero}) to 1 ({one})"
     data = to_onnx(
         network.model,
         network.preprocessing,
         input_type=args.input,
         rgb=rgb,
-        metadata={
-            "checkpoint_sha256": network.sha256,
-            "licence": network.about.get("licence", UNKNOWN_LICENCE),
-        },
+        metadata=metadata,
     )
     faces = sample_faces(args.data, args.faces, network.preprocessing.size)
     with use_backend("numpy"):

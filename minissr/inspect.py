@@ -61,6 +61,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     network = load_network(args.checkpoint)
     model: Any = network.model
     print(f"network  {network.path}", file=out)
+    if network.scale is not None:
+        zero, one = network.scale
+        print(f"scale    0 is {zero}, 1 is {one}; read the years below as that", file=out)
     if args.summary:
         print("", summary(model, network.preprocessing.size), sep="\n", file=out)
     if not args.data:
