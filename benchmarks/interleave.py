@@ -22,6 +22,7 @@ from benchmarks.workload import Workload
 from minissr.errors import MinissrError
 
 LONGEST = 900.0  # seconds to wait for an answer; compilers take their time
+CALM = 0.9  # of the machine's best: a round with less, before or after, is repeated
 REST = 0.2  # seconds between two peers: threads of the last one may still be spinning
 
 
@@ -181,23 +182,65 @@ def enter(
 
 
 def take_turns(
-    runners: list[Contestant], rounds: int, seconds: float, say: Callable[[str], None]
-) -> None:
-    """Time everybody in every round; `row["seconds"]` becomes a list with one number a round."""
-    for number in range(rounds):
-        say(f"round {number + 1} of {rounds}")
-        able = [one for one in runners if one.runs]
-        first = number % max(1, len(able))
-        for one in able[first:] + able[:first]:
-            time.sleep(REST)
-            assert one.process is not None
-            try:
-                taken = one.process.ask("time", task=one.task, batch=one.batch, seconds=seconds)
-            except PeerFailed as failure:
-                one.row |= {"status": "failed", "why": str(failure)}
-                continue
-            for key, value in taken.items():
+    runners: list[Contestant],
+    rounds: int,
+    seconds: float,
+    say: Callable[[str], None],
+    gauge: Contestant | None = None,
+) -> int:
+    """Time everybody in every round; `row["seconds"]` becomes a list with one number a round.
+
+    With a `gauge`, a contestant that measures the machine alone, it is asked before and after every
+    round. A round in which the machine was not itself, because somebody else computed too, is
+    repeated, whatever its numbers are; at most as many again as were asked for.
+
+    Returns
+    -------
+    int
+        How many rounds were repeated.
+    """
+    gauges: list[float] = []
+    kept = repeated = 0
+    while kept < rounds:
+        say(f"round {kept + 1} of {rounds}")
+        before = ask_gauge(gauge)
+        taken = one_round([one for one in runners if one.runs], kept, seconds)
+        after = ask_gauge(gauge)
+        gauges += [before, after]
+        if max(before, after) * CALM > min(gauges) and repeated < rounds:
+            say("somebody else was computing; once more")
+            repeated += 1
+            continue
+        kept += 1
+        for one, numbers in taken:
+            for key, value in numbers.items():
                 one.row.setdefault(key, []).append(value)
+    return repeated
+
+
+def one_round(
+    able: list[Contestant], number: int, seconds: float
+) -> list[tuple[Contestant, dict[str, Any]]]:
+    """Everybody once, beginning with another one each time."""
+    taken = []
+    first = number % max(1, len(able))
+    for one in able[first:] + able[:first]:
+        time.sleep(REST)
+        assert one.process is not None
+        try:
+            answer = one.process.ask("time", task=one.task, batch=one.batch, seconds=seconds)
+            taken.append((one, answer))
+        except PeerFailed as failure:
+            one.row |= {"status": "failed", "why": str(failure)}
+    return taken
+
+
+def ask_gauge(gauge: Contestant | None) -> float:
+    """Seconds of a call that depends on the machine alone."""
+    if gauge is None or not gauge.runs or gauge.process is None:
+        return 1.0
+    time.sleep(REST)
+    return gauge.process.ask("time", task=gauge.task, batch=gauge.batch, seconds=0.1)["seconds"]
 
 
 def export(

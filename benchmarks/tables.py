@@ -272,6 +272,8 @@ def circumstances_section(parts: dict[str, Part]) -> Iterator[str]:
     for name, part in parts.items():
         rounds = f"{part['rounds']}{' (quick)' if part['quick'] else ''}"
         few = " (too few to quote)" if part["rounds"] < FEWEST_ROUNDS else ""
+        if part.get("repeated"):
+            few += f", {part['repeated']} repeated"
         rows.append(
             [
                 name,

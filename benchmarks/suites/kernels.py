@@ -30,7 +30,8 @@ def measure(setup: Setup) -> Iterator[tuple[str, dict[str, Any]]]:
             one.row |= {"check": check, "status": "ok" if check["right"] else "wrong"}
             if check["right"]:
                 one.row |= one.process.ask("prepare", task=one.task, batch=one.batch)
-        take_turns(runners, setup.rounds, min(setup.seconds, 0.1), setup.say)
+        seconds, gauge = min(setup.seconds, 0.1), runners[-2]
+        repeated = take_turns(runners, setup.rounds, seconds, setup.say, gauge)
         rates = peak_rates(runners, setup.threads)
         moved = peak.ask("about")["bytes"]
     finally:
@@ -40,6 +41,7 @@ def measure(setup: Setup) -> Iterator[tuple[str, dict[str, Any]]]:
         "kernels/50",
         setup.part(
             batch=50,
+            repeated=repeated,
             rows=[one.row for one in runners[:-2]],
             peak_gflops=rates,
             triad_gbps=[moved / seconds / 1e9 for seconds in runners[-1].row["seconds"]],

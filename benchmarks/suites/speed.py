@@ -33,7 +33,8 @@ def measure(setup: Setup, task: str, batches: list[int]) -> Iterator[tuple[str, 
     for batch in batches:
         tasks = [(task, batch), ("peak", setup.threads)]
         with contestants([*able, PEAK], tasks, setup.workload, setup.threads, setup.say) as all_:
-            take_turns(all_, setup.rounds, setup.seconds, setup.say)
+            gauge = next((one for one in all_ if one.task == "peak"), None)
+            repeated = take_turns(all_, setup.rounds, setup.seconds, setup.say, gauge)
             peak = peak_rates(all_, setup.threads)
         rows = [one.row for one in all_ if one.task == task]
         rows += [
@@ -44,7 +45,14 @@ def measure(setup: Setup, task: str, batches: list[int]) -> Iterator[tuple[str, 
         flops = flops_of(setup, task)
         yield (
             f"{task}/{batch}",
-            setup.part(task=task, batch=batch, rows=rows, peak_gflops=peak, flops_per_image=flops),
+            setup.part(
+                task=task,
+                batch=batch,
+                rows=rows,
+                peak_gflops=peak,
+                flops_per_image=flops,
+                repeated=repeated,
+            ),
         )
 
 

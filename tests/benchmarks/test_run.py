@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from benchmarks import peers, results, run, workload
-from benchmarks.interleave import contestants, take_turns
+from benchmarks.interleave import Contestant, contestants, take_turns
 from minissr import cli
 
 
@@ -112,3 +114,23 @@ def test_the_frameworks_agree_with_us(small: workload.Workload, peer: str) -> No
     tasks = [("training", 4), ("inference", 2)]
     with contestants([entry], tasks, small, 1, lambda words: None) as all_:
         assert [one.row["status"] for one in all_] == ["ok", "ok"], [one.row for one in all_]
+
+
+def test_a_round_that_somebody_disturbed_is_repeated() -> None:
+    gauges = iter([1.0, 1.0, 1.0, 2.0, 1.0, 1.05])  # seconds before and after each of three rounds
+    times = iter([10.0, 20.0, 30.0])
+
+    class Answers:
+        def __init__(self, numbers: Iterator[float]) -> None:
+            self.numbers = numbers
+
+        def ask(self, do: str, **request: Any) -> dict[str, float]:
+            return {"seconds": next(self.numbers)}
+
+    def one(task: str, numbers: Iterator[float]) -> Contestant:
+        process: Any = Answers(numbers)
+        return Contestant(peers.BY_NAME["numpy"], task, 1, process, {"status": "ok"})
+
+    runner, gauge = one("inference", times), one("peak", gauges)
+    assert take_turns([runner], 2, 0.0, lambda words: None, gauge) == 1
+    assert runner.row["seconds"] == [10.0, 30.0]
