@@ -85,9 +85,12 @@ class Context:
         What `save` was given.
     extra : Any
         Arrays the op hands out beside its differentiable outputs; see `apply_with_extra`.
+    onto : array or None
+        In backward: what the gradient of input 0 has got so far, for a backward that may add its
+        own part to it in place; see `Function.new_grads`.
     """
 
-    __slots__ = ("backend", "extra", "needs_grad", "op", "saved", "xp")
+    __slots__ = ("backend", "extra", "needs_grad", "onto", "op", "saved", "xp")
 
     def __init__(self, op: str, backend: str, xp: Any, needs_grad: tuple[bool, ...]) -> None:
         self.op = op
@@ -95,6 +98,7 @@ class Context:
         self.xp = xp
         self.needs_grad = needs_grad
         self.extra: Any = None
+        self.onto: Array | None = None
         self.saved: tuple[Any, ...] = ()
 
     def save(self, *values: Any) -> None:
@@ -193,6 +197,11 @@ class Function:
 
     # Whether inputs may be integers (pixels). They never get a gradient.
     accepts_integers: ClassVar[bool] = False
+    # Whether the gradients that backward returns are arrays just made, which nobody else holds: the
+    # next one for the same tensor may then be added in place. Only such an op is given `ctx.onto`,
+    # and may add input 0's gradient to that and return it. A map that two ops read would otherwise
+    # have its two gradients written, read and written again.
+    new_grads: ClassVar[bool] = False
 
     @staticmethod
     def forward(ctx: Context, *arrays: Array, **settings: Any) -> Array | tuple[Array, ...]:

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from minissr.autograd.function import Array, Node
+from minissr.autograd.function import Array, Node, contiguous
 from minissr.kernels.backend import array_module, resolve
 from minissr.ops import arrange, basic, linear
 
@@ -256,8 +256,10 @@ def walk_back(roots: Sequence[tuple[Tensor, Array]], retain_graph: bool = False)
     # every younger node has, that is when all of its outputs' gradients are complete.
     pending: dict[Node, list[Array | None]] = {}
     heap: list[Node] = []
+    # Which of those, by the node's number and output, are arrays that nobody else holds.
+    owned: set[tuple[int, int]] = set()
 
-    def deliver(tensor: Tensor, piece: Array) -> None:
+    def deliver(tensor: Tensor, piece: Array, new: bool = False) -> None:
         node = tensor.creator
         if node is None or tensor._keep_grad:
             tensor._accumulate(piece)
@@ -267,18 +269,33 @@ def walk_back(roots: Sequence[tuple[Tensor, Array]], retain_graph: bool = False)
             pending[node] = [None] * len(node.outputs)
             heapq.heappush(heap, node)
         sofar = pending[node][tensor.output]
-        # Never in place: the piece may be another input's gradient too.
-        pending[node][tensor.output] = piece if sofar is None else sofar + piece
+        if sofar is not None and sofar is not piece:  # or it has been added already
+            # Not in place: the piece may be another input's gradient too.
+            piece, new = sofar + piece, True
+        pending[node][tensor.output] = piece
+        if new:
+            owned.add((node.number, tensor.output))
+
+    def room(tensor: Tensor | None) -> Array | None:
+        """What the tensor's gradient has got so far, if one may add to it in place."""
+        if tensor is None or tensor._keep_grad or tensor.creator not in pending:
+            return None
+        sofar = pending[tensor.creator][tensor.output]
+        mine = sofar is not None and (tensor.creator.number, tensor.output) in owned
+        return sofar if mine and contiguous(sofar) is sofar else None
 
     for tensor, grad in roots:
         deliver(tensor, grad)
     while heap:
         node = heapq.heappop(heap)
+        new = node.function.new_grads
+        node.context.onto = room(node.inputs[0]) if new and node.inputs else None
         input_grads = node.input_grads(pending.pop(node))
+        node.context.onto = None
         for tensor, needed, piece in zip(
             node.inputs, node.context.needs_grad, input_grads, strict=True
         ):
             if needed:
-                deliver(tensor, piece)
+                deliver(tensor, piece, new)
         if not retain_graph:
             node.release()

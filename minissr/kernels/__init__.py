@@ -8,7 +8,8 @@ looked up, so nothing is compiled or imported that isn't used.
 
 Contract of every kernel: inputs are C-contiguous and of one float dtype (uint8 only where a
 kernel says so); inputs are never modified and results are newly allocated, except by the
-optimiser steps, which work in place; the same inputs give the same bits with any number of
+optimiser steps, which work in place, and an argument named `onto`: a gradient is added to it in
+place, and it is returned for that gradient; the same inputs give the same bits with any number of
 threads.
 """
 

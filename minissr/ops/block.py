@@ -44,6 +44,7 @@ class Block(Function):
     """
 
     accepts_integers = True  # the first block reads pixels
+    new_grads = True
 
     @staticmethod
     def forward(
@@ -69,7 +70,7 @@ class Block(Function):
     def backward(ctx: Context, gy: Array) -> tuple[Array | None, ...]:
         x, w, gamma, beta, settings, mean, var, saved = ctx.saved
         return ctx.kernel("block_backward")(
-            gy, x, w, gamma, beta, *settings, mean, var, saved, ctx.needs_grad[0]
+            gy, x, w, gamma, beta, *settings, mean, var, saved, ctx.needs_grad[0], ctx.onto
         )
 
 

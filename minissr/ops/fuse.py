@@ -25,6 +25,8 @@ class Fusion(Function):
         g_x    = g_z w^T                                    a pixel at a time
     """
 
+    new_grads = True
+
     @staticmethod
     def forward(ctx: Context, x: Array, w: Array, bias: Array, *, pool: str, size: int) -> Array:
         check_fusion(x, w, pool, size)

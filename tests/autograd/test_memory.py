@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import weakref
 from collections.abc import Iterator
+from typing import ClassVar
 
 import numpy as np
 import pytest
@@ -54,8 +55,8 @@ def test_retain_graph_keeps_it() -> None:
 class Watched(Function):
     """x, with a weak reference to what it saved, and a look at who is alive during backward."""
 
-    saved: list[weakref.ref] = []  # noqa: RUF012
-    alive: list[int] = []  # noqa: RUF012
+    saved: ClassVar[list[weakref.ref]] = []
+    alive: ClassVar[list[int]] = []
 
     @staticmethod
     def forward(ctx: Context, x):

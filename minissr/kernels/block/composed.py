@@ -78,8 +78,12 @@ def backward(
     var: np.ndarray,
     saved: tuple[np.ndarray, ...],
     need_gx: bool,
+    onto: np.ndarray | None = None,
 ) -> tuple[Any, ...]:
     """Gradients of `forward`: (gx or None, gw, gbias, ggamma, gbeta).
+
+    With `onto` (N, H, W, C), what x's gradient has so far, gx is added to it in place, and it is
+    what is returned for gx.
 
     Notes
     -----
@@ -103,4 +107,7 @@ def backward(
     gx = None
     if need_gx:
         gx = lookup("conv2d_input_grad", backend)(g_conv, w, x.shape, STRIDE, VALID, GROUPS)
+        if onto is not None:
+            onto += gx
+            gx = onto
     return gx, gw, np.zeros_like(gamma), g_gamma, g_beta

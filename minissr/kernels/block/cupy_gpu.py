@@ -97,11 +97,15 @@ def block_backward(
     var: Array,
     saved: tuple[Array, ...],
     need_gx: bool,
+    onto: Array | None = None,
 ) -> tuple[Any, ...]:
-    """Gradients of `block_forward`: (gx or None, gw, gbias, ggamma, gbeta); `gbias` is zero."""
+    """Gradients of `block_forward`: (gx or None, gw, gbias, ggamma, gbeta); `gbias` is zero.
+
+    With `onto`, gx is added to it in place, and it is returned for gx.
+    """
     arguments: tuple[Any, ...]
     if not fits(w):
-        arguments = (gy, x, w, gamma, beta, eps, activation, pool, mean, var, saved, need_gx)
+        arguments = (gy, x, w, gamma, beta, eps, activation, pool, mean, var, saved, need_gx, onto)
         return composed.backward("cupy", *arguments)
     (z,) = saved
     n, height, width, c = x.shape
@@ -143,4 +147,7 @@ def block_backward(
         grid = (tiles, cuda.blocks(c, TILE_CHANNELS), n)
         arguments = (gy, z, w, *statistics, gbeta, ggamma, gx, *sizes)
         BACKWARD.launch("block_input_grad", dtype, grid, THREADS, *arguments, defines=defines(w, x))
+        if onto is not None:
+            onto += gx
+            gx = onto
     return gx, gw, cuda.xp().zeros_like(gamma), ggamma, gbeta
