@@ -16,7 +16,7 @@ import pytest
 pytest.importorskip("numba", reason="needs Numba")
 from minissr.data.preprocessing import Preprocessing
 from minissr.kernels.backend import use_backend
-from minissr.models.inference import InferenceEngine, LayerRun
+from minissr.models.inference import InferenceEngine, LayerRun, Plan
 from minissr.models.ssrnet import SSRNet
 from tests.conftest import ROOT
 
@@ -68,6 +68,32 @@ def test_other_networks_run_on_their_layers() -> None:
     engine = InferenceEngine(model)
     assert not engine.fused
     np.testing.assert_allclose(engine(faces(2)), model.eval()(faces(2)).numpy(), atol=1e-4)
+
+
+def test_bands_write_their_own_rows_and_nothing_else() -> None:
+    """In any order, as threads may take them: on maps of an odd width too, where the last window
+    of a row has no neighbour."""
+    from minissr.kernels.inference import numba_simd as kernel
+
+    plan = Plan(trained(stages=(4, 5), image_size=61), Preprocessing(size=61))
+    assert any(block["size"] % 2 and block["pools"] for block in plan.blocks)
+    before = np.random.default_rng(0).normal(size=plan.scratch_size).astype(np.float32)
+    for number, block in enumerate(plan.blocks):
+        start, size = block["output"], block["size"]
+        stop, rows = start + size * size * block["filters"], size * block["filters"]
+        whole = before.copy()
+        kernel.run_block(block, number % 2, plan.numbers, whole, 0, 1)
+        np.testing.assert_array_equal(whole[:start], before[:start])
+        np.testing.assert_array_equal(whole[stop:], before[stop:])
+        assert (whole[start:stop] != before[start:stop]).all()
+        if block["pools"]:
+            for band in range(3):
+                alone, (first, last) = before.copy(), (band * size // 3, (band + 1) * size // 3)
+                kernel.run_block(block, number % 2, plan.numbers, alone, band, 3)
+                mine = slice(start + first * rows, start + last * rows)
+                np.testing.assert_array_equal(alone[mine], whole[mine])
+                alone[mine] = before[mine]
+                np.testing.assert_array_equal(alone, before)
 
 
 def test_an_age_does_not_depend_on_the_batch() -> None:

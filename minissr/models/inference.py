@@ -9,13 +9,13 @@ from __future__ import annotations
 import contextlib
 import copy
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
 from minissr.autograd.function import no_grad
 from minissr.data.preprocessing import Preprocessing
-from minissr.kernels.backend import numba_installed
+from minissr.kernels.backend import array_module, cpu_backend
 from minissr.models.heads import FusionBlock
 from minissr.models.ssrnet import SSRNet
 from minissr.nn.layers import StreamBlock
@@ -30,8 +30,8 @@ class InferenceEngine:
     Parameters
     ----------
     model : Module
-        In evaluation mode: its moving statistics are used. An SSR-Net of whole registers runs on
-        the fused kernel; any other network, or a machine without Numba, on its own layers.
+        In evaluation mode: its moving statistics are used. What `fits` runs on the fused kernel,
+        any other network, or another backend, on its own layers.
     preprocessing : Preprocessing
         What the network wants its pixels to be; RGB in 0..255 by default.
 
@@ -57,8 +57,8 @@ class InferenceEngine:
         preprocessing = Preprocessing() if preprocessing is None else preprocessing
         self.size = preprocessing.size
         self._run: Callable[[np.ndarray, np.ndarray], None]
-        if isinstance(model, SSRNet) and numba_installed() and fits(model):
-            self.fused, self._run = True, FusedRun(Plan(model, preprocessing))
+        if fits(model, preprocessing):
+            self.fused, self._run = True, FusedRun(Plan(cast(SSRNet, model), preprocessing))
         else:
             self.fused, self._run = False, LayerRun(model, preprocessing)
 
@@ -104,14 +104,18 @@ class LayerRun:
             ages[...] = self.model(pixels).numpy()
 
 
-def fits(model: SSRNet) -> bool:
-    """Whether the fused kernel computes this network."""
+def fits(model: Module, preprocessing: Preprocessing) -> bool:
+    """Whether the fused kernel computes this network, here and now: an SSR-Net of whole registers,
+    in NumPy arrays, where Numba is the backend."""
+    if not isinstance(model, SSRNet) or cpu_backend() != "numba":
+        return False
     from minissr.kernels.simd import LANES
 
     settings = model.settings
     whole = settings.filters_s % LANES == 0 and settings.filters_x % LANES == 0
     usual = settings.streams == "two" and set(activations(settings)) <= known()
-    return whole and usual and model.dtype == np.float32
+    here = array_module(next(model.parameters()).data) is np and model.dtype == np.float32
+    return whole and usual and here and settings.image_size == preprocessing.size
 
 
 def known() -> set[str]:

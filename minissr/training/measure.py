@@ -9,6 +9,7 @@ import numpy as np
 
 from minissr.autograd.function import no_grad
 from minissr.data.preprocessing import Preprocessing
+from minissr.models.inference import InferenceEngine, fits
 from minissr.nn.module import Module
 from minissr.training.health import stage_health
 
@@ -42,6 +43,8 @@ def predict_ages(
 ) -> np.ndarray:
     """What the network says, without noise and without learning.
 
+    By the inference engine where that computes the network, else by its layers in evaluation mode.
+
     Parameters
     ----------
     model : Module
@@ -55,6 +58,7 @@ def predict_ages(
     -------
     ndarray (N,), float32, years, not clamped.
     """
+    engine = InferenceEngine(model, preprocessing) if fits(model, preprocessing) else None
     was_training = model.training
     model.eval()
     parts = [np.empty(0, np.float32)]
@@ -62,8 +66,12 @@ def predict_ages(
         with no_grad():
             for start in range(0, len(images), BATCH):
                 check()
-                faces = network_input(images[start : start + BATCH], preprocessing)
-                parts.append(model(faces).numpy().astype(np.float32))
+                faces = images[start : start + BATCH]
+                if engine is None:
+                    ages = model(network_input(faces, preprocessing)).numpy().astype(np.float32)
+                else:
+                    ages = engine(faces)
+                parts.append(ages)
     finally:
         model.train(was_training)
     return np.concatenate(parts)
