@@ -33,7 +33,7 @@ from numba.core import event
 try:
     import fcntl
 except ImportError:  # not on Windows; there Numba's own care has to do
-    fcntl = None  # type: ignore[assignment]
+    fcntl = None  # type: ignore[assignment]  # mypy: a module can't be None
 
 KERNELS = Path(__file__).resolve().parent
 FOLDERS_KEPT = 6

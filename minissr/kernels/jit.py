@@ -55,5 +55,5 @@ def pjit(function: Callable[..., Any] | None = None, **options: Any) -> Any:
         with threads.team():
             return dispatcher(*arguments)
 
-    launch.dispatcher = dispatcher  # type: ignore[attr-defined]
+    launch.dispatcher = dispatcher  # type: ignore[attr-defined]  # functions declare no attributes
     return launch

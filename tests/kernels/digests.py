@@ -19,7 +19,7 @@ from tests.strategies import Convolution, Normalisation, Pooling, Regression
 F = np.float32
 CONVOLUTIONS = [
     Convolution(1, (5, 13, 11), (3, 2), (2, 1), (1, 0, 2, 1), 1, 5, 40, True),
-    Convolution(2, (4, 16, 17), (3, 3), (1, 1), (0, 0, 0, 0), 1, 16, 32, True),
+    Convolution(2, (4, 16, 17), (3, 3), (1, 1), (0, 0, 0, 0), 1, 16, 32, True),  # on registers
     Convolution(3, (5, 13, 11), (2, 3), (1, 2), (1, 1, 1, 1), 2, 3, 4, False),
     Convolution(4, (5, 13, 11), (3, 3), (1, 2), (1, 1, 1, 1), 17, 1, 1, True),
 ]
@@ -77,6 +77,8 @@ def fused() -> Iterator[tuple[str, Any]]:
         y, mean, var, saved = run("block_forward", x, w, bias, gamma, beta, 1e-3, activation, pool)
         yield "block_forward", (y, mean, var)
         settings = (1e-3, activation, pool, mean, var, saved, True)
+        yield "block_backward", run("block_backward", y, x, w, gamma, beta, *settings)
+        settings = (*settings, x.copy())  # the gradient is added onto another
         yield "block_backward", run("block_backward", y, x, w, gamma, beta, *settings)
 
     scale = (1 / 255, -0.5, 1e-3)

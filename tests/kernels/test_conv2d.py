@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
+from hypothesis import strategies as st
 
 from minissr.kernels import lookup
-from tests.kernels.comparing import assert_close, backends_agree
-from tests.strategies import Convolution, convolutions
+from tests.kernels.comparing import assert_close, backends_agree, results
+from tests.strategies import Convolution, convolutions, image_sides, seeds, sizes
 
 FORWARD, INPUT_GRAD, WEIGHT_GRAD = "conv2d_forward", "conv2d_input_grad", "conv2d_weight_grad"
 
@@ -29,6 +30,49 @@ def test_numba_agrees_on_the_layers_of_the_network(shape: tuple[int, ...]) -> No
     backends_agree(FORWARD, lambda t: (case.x(t), case.w(t), case.bias(t), *case.settings))
     backends_agree(INPUT_GRAD, lambda t: (case.gy(t), case.w(t), (n, h, w, c), *case.settings))
     backends_agree(WEIGHT_GRAD, lambda t: (case.x(t), case.gy(t), w_shape, *case.settings))
+
+
+@st.composite
+def register_convolutions(draw: st.DrawFn) -> Convolution:
+    """Convolutions with channels that fill registers of any width; images of any size."""
+    size, channels = draw(sizes), st.sampled_from([16, 32, 48])
+    padding = tuple(draw(st.integers(0, 2)) for _ in range(4))
+    image = image_sides(draw, size, padding)
+    n, c = draw(st.integers(1, 4)), draw(st.one_of(channels, st.integers(1, 20)))
+    return Convolution(
+        draw(seeds), (n, *image), size, (1, 1), padding, 1, c, draw(channels), draw(st.booleans())
+    )
+
+
+@given(register_convolutions())
+@example(Convolution(0, (1, 9, 1), (2, 1), (1, 1), (0, 0, 0, 0), 1, 16, 48, True))  # bands of a row
+@example(Convolution(0, (70, 3, 4), (3, 3), (1, 1), (1, 1, 1, 1), 1, 16, 16, True))  # large chunks
+def test_registers_and_plain_loops_agree_with_numpy(case: Convolution) -> None:
+    """Whole registers of float32 channels take another way; the loops remain what they are."""
+    loops = pytest.importorskip("minissr.kernels.conv2d.numba_loops", reason="needs Numba")
+    t = np.float32
+    x, w, gy = case.x(t), case.w(t), case.gy(t)
+    for kernel, plain, arguments in (
+        (FORWARD, loops.forward, (x, w, case.bias(t), *case.settings)),
+        (INPUT_GRAD, loops.input_grad, (gy, w, x.shape, *case.settings)),
+        (WEIGHT_GRAD, loops.weight_grad, (x, gy, w.shape, *case.settings)),
+    ):
+        (expected,), (got,) = (
+            results(kernel, "numpy", *arguments),
+            results(kernel, "numba", *arguments),
+        )
+        assert_close(got, expected, t, f"{kernel} on registers")
+        assert_close(plain(*arguments), expected, t, f"{kernel} in plain loops")
+
+
+def test_registers_compute_the_layers_of_the_network_and_leave_the_rest() -> None:
+    simd = pytest.importorskip("minissr.kernels.conv2d.numba_simd", reason="needs Numba")
+    w = np.empty((3, 3, 5, 32), np.float32)
+    assert simd.fits(w, (1, 1), 1)
+    assert not simd.fits(w, (1, 2), 1)
+    assert not simd.fits(w, (1, 1), 5)
+    assert not simd.fits(w.astype(np.float64), (1, 1), 1)
+    assert not simd.fits(w[..., :31], (1, 1), 1)
 
 
 @pytest.mark.parametrize("backend_name", ["numpy", "numba"])

@@ -16,9 +16,11 @@ def block_forward(x, w, bias, gamma, beta, eps, activation, pool):
 
 
 @register("block_backward", "numba")
-def block_backward(gy, x, w, gamma, beta, eps, activation, pool, mean, var, saved, need_gx):
+def block_backward(
+    gy, x, w, gamma, beta, eps, activation, pool, mean, var, saved, need_gx, onto=None
+):
     """See `composed.backward`."""
-    arguments = (gy, x, w, gamma, beta, eps, activation, pool, mean, var, saved, need_gx)
+    arguments = (gy, x, w, gamma, beta, eps, activation, pool, mean, var, saved, need_gx, onto)
     if numba_simd.fits(x, w):
         return numba_simd.backward(*arguments)
     return composed.backward("numba", *arguments)

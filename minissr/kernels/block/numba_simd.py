@@ -26,7 +26,13 @@ from __future__ import annotations
 
 import numpy as np
 
-from minissr.kernels.conv2d.numba_simd import add_weight_grad_image, correlate_image, turned
+from minissr.kernels.conv2d.numba_simd import (
+    add_weight_grad_image,
+    chunk_count,
+    correlate_image,
+    part,
+    turned,
+)
 from minissr.kernels.jit import njit, pjit, prange
 from minissr.kernels.simd import (
     LANES,
@@ -53,11 +59,6 @@ def fits(x: np.ndarray, w: np.ndarray) -> bool:
     """Whether these kernels compute a block of this kind."""
     fills = w.shape[3] % LANES == 0 and w.shape[2] % LANES == 0
     return fills and x.dtype == w.dtype == np.float32
-
-
-def chunk_size(images: int) -> int:
-    """Images whose weight gradients are summed in one place: at most 64 places a batch."""
-    return -(-images // 64)
 
 
 # ---- forward ------------------------------------------------------------------------------------
@@ -150,7 +151,7 @@ def forward_images(x, w, gamma, beta, eps, relu, pool, z, y, mean, var, scale, s
     size, y_size = oh * ow * co, y.size // n
     means, squares = np.empty((n, co), np.float32), np.empty((n, co), np.float32)
     for i in prange(n):
-        correlate_image(x, i * h * width * ci, h, width, ci, w, kh, kw, z, i * size, co)
+        correlate_image(x, i * h * width * ci, h, width, ci, w, kh, kw, z, i * size, co, False)
         image_moments(z, i * size, oh * ow, co, means, squares, i * co)
     batch_moments(means, squares, oh * ow, mean, var)
     for c in range(co):
@@ -288,9 +289,12 @@ def put_gradients(
 
 @pjit
 def backward_images(
-    gy, x, w_turned, eps, relu, pool, z, mean, var, scale, shift, chunk, gx, gw, ggamma, gbeta
+    gy, x, w_turned, eps, relu, pool, z, mean, var, scale, shift, parts, gx, adds, gw, ggamma, gbeta
 ):
-    """Fill gx (unless it is empty), gw, ggamma and gbeta."""
+    """Fill gx (unless it is empty), or add to it, and fill gw, ggamma and gbeta.
+
+    `parts` (chunks, ...) is room for the weight gradients of the chunks of images.
+    """
     n, h, width, ci = x.shape
     kh, kw, co, _ = w_turned.shape
     oh, ow = h - kh + 1, width - kw + 1
@@ -327,15 +331,14 @@ def backward_images(
         b[c], c_term[c] = slope, -scale[c] * total / samples - slope * mean[c]
         ggamma[c], gbeta[c] = product / np.sqrt(spread), total
 
-    chunks = (n + chunk - 1) // chunk
-    parts = np.empty((chunks, gw.size), np.float32)
     # The rim of zeros: KH - 1 rows above and below, KW - 1 columns left and right.
     full_h, full_w = oh + 2 * (kh - 1), ow + 2 * (kw - 1)
     inner = ((kh - 1) * full_w + kw - 1) * co
-    for k in prange(chunks):
+    for k in prange(len(parts)):
+        first, end = part(k, len(parts), n)
         parts[k] = 0
         gz = np.zeros(full_h * full_w * co, np.float32)
-        for i in range(k * chunk, min(n, (k + 1) * chunk)):
+        for i in range(first, end):
             put_gradients(
                 gy, i * g_size, z, i * z_size, oh, ow, co, scale, shift, relu, pool,
                 b, c_term, gz, inner, full_w * co,
@@ -344,24 +347,27 @@ def backward_images(
                 x, i * x_size, h, width, ci, gz, inner, full_w * co, parts, k * gw.size, kh, kw, co
             )
             if gx.size:
-                correlate_image(gz, 0, full_h, full_w, co, w_turned, kh, kw, gx, i * x_size, ci)
+                correlate_image(
+                    gz, 0, full_h, full_w, co, w_turned, kh, kw, gx, i * x_size, ci, adds
+                )
     flat = gw.reshape(-1)
     for k in prange(kh * kw * ci):
         for c in range(k * co, (k + 1) * co, LANES):
             total = load(parts, c)
-            for i in range(1, chunks):
+            for i in range(1, len(parts)):
                 total = add(total, load(parts, i * gw.size + c))
             store(flat, c, total)
 
 
-def backward(gy, x, w, gamma, beta, eps, activation, pool, mean, var, saved, need_gx):
+def backward(gy, x, w, gamma, beta, eps, activation, pool, mean, var, saved, need_gx, onto):
     """`composed.backward` for the shapes of `fits`."""
     z, z_mean, scale, shift = saved
-    gx = np.empty(x.shape if need_gx else (0, 0, 0, 0), np.float32)
+    gx = np.empty(x.shape if need_gx else (0, 0, 0, 0), np.float32) if onto is None else onto
     gw, ggamma, gbeta = np.empty_like(w), np.empty_like(gamma), np.empty_like(beta)
+    parts = np.empty((chunk_count(len(x)), w.size), np.float32)
     settings = np.float64(eps), activation == "relu", POOL_CODES[pool]
     backward_images(
-        gy, x, turned(w), *settings, z, z_mean, var, scale, shift, chunk_size(len(x)),
-        gx, gw, ggamma, gbeta,
+        gy, x, turned(w), *settings, z, z_mean, var, scale, shift, parts,
+        gx, onto is not None, gw, ggamma, gbeta,
     )  # fmt: skip
     return gx if need_gx else None, gw, np.zeros_like(gamma), ggamma, gbeta

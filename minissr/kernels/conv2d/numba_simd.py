@@ -1,8 +1,8 @@
-"""Convolution on vector registers: one image at a time, stride 1, no padding.
+"""Convolution on vector registers, of stride 1 and without padding.
 
 The three sums of a convolution are products of matrices that need not be built, because NHWC
 keeps what they multiply in consecutive memory: under row u of a window lie KW C consecutive
-numbers, and under the window's next position the same shifted by C. See `simd.outer`.
+numbers, and under the window's next position the same shifted by C. See `tiles.outer`.
 
     forward          tile of ROWS output pixels x up to 2 registers of output channels;
                      the sum runs over the window
@@ -14,14 +14,15 @@ numbers, and under the window's next position the same shifted by C. See `simd.o
 All three reach 90 to 98 % of what the processor can multiply. Arrays are used as flat memory and
 places are flat indices, so an image of a batch or a part of a scratch array is named by where it
 starts. Output channels must fill registers (a multiple of LANES); anything else is for the plain
-loops of `numba_cpu`.
+loops of `numba_loops`.
 """
 
 from __future__ import annotations
 
 import numpy as np
 
-from minissr.kernels.jit import njit
+from minissr.kernels.geometry import Size
+from minissr.kernels.jit import njit, pjit, prange
 from minissr.kernels.simd import (
     LANES,
     ROWS,
@@ -29,12 +30,15 @@ from minissr.kernels.simd import (
     outer,
     registers,
     run,
-    store,
     store_tile,
     wrapped_run,
 )
 
 PAIR = 2 * LANES  # output channels in a tile two registers wide
+# In so many parts a sum over a batch is cut at most: fixed, so that the bits of the result don't
+# depend on the threads; 1, 2, 3, 4, 6, 8, 12 and 24 of these get equally many parts.
+PARTS = 24
+LARGEST_PARTS = 1 << 22  # numbers in all partial sums of a weight gradient together
 
 
 @njit(forceinline=True)
@@ -52,8 +56,11 @@ def slide(sums, x, pixels, row, kh, k, w, at, co):
 
 
 @njit
-def correlate_image(x, x_at, h, w, c, weights, kh, kw, y, y_at, co):
-    """y (OH, OW, CO) = x (H, W, C) * weights (KH, KW, C, CO), the images at x_at and y_at."""
+def correlate_image(x, x_at, h, w, c, weights, kh, kw, y, y_at, co, adds):
+    """y (OH, OW, CO) = x (H, W, C) * weights (KH, KW, C, CO), the images at x_at and y_at.
+
+    `adds` says whether to add to what `y` holds.
+    """
     row, ow = w * c, w - kw + 1
     total = (h - kh + 1) * ow
     first = 0
@@ -62,18 +69,24 @@ def correlate_image(x, x_at, h, w, c, weights, kh, kw, y, y_at, co):
             start = x_at + first // ow * row + first % ow * c
             pixels = wrapped_run(start, first % ow, ow, c, row, ROWS)
             for channel in range(0, co - PAIR + 1, PAIR):
-                sums = slide(registers(ROWS, 2), x, pixels, row, kh, kw * c, weights, channel, co)
-                store_tile(y, run(y_at + first * co + channel, co, ROWS), sums)
+                places = run(y_at + first * co + channel, co, ROWS)
+                sums = load_tile(y, places, 2) if adds else registers(ROWS, 2)
+                sums = slide(sums, x, pixels, row, kh, kw * c, weights, channel, co)
+                store_tile(y, places, sums)
             if co % PAIR:
                 channel = co - LANES
-                sums = slide(registers(ROWS, 1), x, pixels, row, kh, kw * c, weights, channel, co)
-                store_tile(y, run(y_at + first * co + channel, co, ROWS), sums)
+                places = run(y_at + first * co + channel, co, ROWS)
+                sums = load_tile(y, places, 1) if adds else registers(ROWS, 1)
+                sums = slide(sums, x, pixels, row, kh, kw * c, weights, channel, co)
+                store_tile(y, places, sums)
             first += ROWS
         else:  # the last few pixels, one by one
             pixel = (x_at + first // ow * row + first % ow * c,)
             for channel in range(0, co, LANES):
-                sums = slide(registers(1, 1), x, pixel, row, kh, kw * c, weights, channel, co)
-                store(y, y_at + first * co + channel, sums[0])
+                place = (y_at + first * co + channel,)
+                sums = load_tile(y, place, 1) if adds else registers(1, 1)
+                sums = slide(sums, x, pixel, row, kh, kw * c, weights, channel, co)
+                store_tile(y, place, sums)
             first += 1
 
 
@@ -92,39 +105,140 @@ def over_pixels(sums, x, taps, x_at, row, c, g, g_at, g_row, co, oh, ow):
 
 
 @njit
+def add_weight_grad_row(x, x_at, row, c, g, g_at, g_row, oh, ow, gw, gw_at, k, co):
+    """One row of the window, of k = KW C numbers: gw (k, CO) += x under it, times g (OH, OW, CO).
+
+    `x_at` is the place of what that row of the first window sees; `row` and `g_row` are the
+    distances between rows.
+    """
+    tap = 0
+    while tap < k:
+        place = gw_at + tap * co
+        if tap + ROWS <= k:
+            taps = run(tap, 1, ROWS)
+            for channel in range(0, co - PAIR + 1, PAIR):
+                places = run(place + channel, co, ROWS)
+                sums = load_tile(gw, places, 2)
+                at = g_at + channel
+                sums = over_pixels(sums, x, taps, x_at, row, c, g, at, g_row, co, oh, ow)
+                store_tile(gw, places, sums)
+            if co % PAIR:
+                places = run(place + co - LANES, co, ROWS)
+                sums = load_tile(gw, places, 1)
+                at = g_at + co - LANES
+                sums = over_pixels(sums, x, taps, x_at, row, c, g, at, g_row, co, oh, ow)
+                store_tile(gw, places, sums)
+            tap += ROWS
+        else:  # the last few taps, one by one
+            for channel in range(0, co, LANES):
+                places = (place + channel,)
+                sums = load_tile(gw, places, 1)
+                at = g_at + channel
+                sums = over_pixels(sums, x, (tap,), x_at, row, c, g, at, g_row, co, oh, ow)
+                store_tile(gw, places, sums)
+            tap += 1
+
+
+@njit
 def add_weight_grad_image(x, x_at, h, w, c, g, g_at, g_row, gw, gw_at, kh, kw, co):
     """gw (KH, KW, C, CO) += x (H, W, C) * g (OH, OW, CO), whose rows are g_row apart."""
-    row, oh, ow, k = w * c, h - kh + 1, w - kw + 1, kw * c
+    row, k, out = w * c, kw * c, (h - kh + 1, w - kw + 1)
     for u in range(kh):
-        start = x_at + u * row
-        tap = 0
-        while tap < k:
-            place = gw_at + (u * k + tap) * co
-            if tap + ROWS <= k:
-                taps = run(tap, 1, ROWS)
-                for channel in range(0, co - PAIR + 1, PAIR):
-                    places = run(place + channel, co, ROWS)
-                    sums = load_tile(gw, places, 2)
-                    g_here = g_at + channel
-                    sums = over_pixels(sums, x, taps, start, row, c, g, g_here, g_row, co, oh, ow)
-                    store_tile(gw, places, sums)
-                if co % PAIR:
-                    places = run(place + co - LANES, co, ROWS)
-                    sums = load_tile(gw, places, 1)
-                    g_here = g_at + co - LANES
-                    sums = over_pixels(sums, x, taps, start, row, c, g, g_here, g_row, co, oh, ow)
-                    store_tile(gw, places, sums)
-                tap += ROWS
-            else:  # the last few taps, one by one
-                for channel in range(0, co, LANES):
-                    places = (place + channel,)
-                    sums = load_tile(gw, places, 1)
-                    g_here = g_at + channel
-                    sums = over_pixels(sums, x, (tap,), start, row, c, g, g_here, g_row, co, oh, ow)
-                    store_tile(gw, places, sums)
-                tap += 1
+        add_weight_grad_row(
+            x, x_at + u * row, row, c, g, g_at, g_row, out[0], out[1], gw, gw_at + u * k * co, k, co
+        )
 
 
 def turned(weights: np.ndarray) -> np.ndarray:
     """The kernel of the input's gradient: turned by 180 degrees, (KH, KW, CO, C)."""
     return np.ascontiguousarray(weights[::-1, ::-1].transpose(0, 1, 3, 2))
+
+
+# ---- batches ------------------------------------------------------------------------------------
+
+
+def chunk_count(images: int) -> int:
+    """In how many chunks the images of a batch are summed up."""
+    return min(images, PARTS)
+
+
+def band_count(images: int, rows: int) -> int:
+    """In how many bands of rows an image is cut, so that a batch of one is work for all threads."""
+    return min(rows, -(-PARTS // images))
+
+
+@njit(forceinline=True)
+def part(k, parts, count):
+    """First and end of the k-th of `parts` nearly equal parts of `count` things."""
+    return k * count // parts, (k + 1) * count // parts
+
+
+def fits(w: np.ndarray, stride: Size, groups: int) -> bool:
+    """Whether these kernels compute a convolution with weights (or a gradient) like `w`."""
+    return (
+        w.dtype == np.float32
+        and w.shape[3] % LANES == 0
+        and w.size > 0
+        and tuple(stride) == (1, 1)
+        and groups == 1
+    )
+
+
+@pjit
+def correlate_bands(x, w, bands, y):
+    """y (N, OH, OW, CO) += x (N, H, W, C) * w, every image cut into bands of rows."""
+    n, h, width, c = x.shape
+    kh, kw, _, co = w.shape
+    _, oh, ow, _ = y.shape
+    for task in prange(n * bands):
+        image = task // bands
+        first, end = part(task % bands, bands, oh)
+        x_at, y_at = (image * h + first) * width * c, (image * oh + first) * ow * co
+        rows = end - first + kh - 1
+        correlate_image(x, x_at, rows, width, c, w, kh, kw, y, y_at, co, True)
+
+
+def forward(x: np.ndarray, w: np.ndarray, bias: np.ndarray | None) -> np.ndarray:
+    """`conv2d_forward` for the weights of `fits`, without padding."""
+    n, h, width, _ = x.shape
+    kh, kw, _, co = w.shape
+    y = np.empty((n, h - kh + 1, width - kw + 1, co), np.float32)
+    if y.size:
+        y[...] = 0 if bias is None else bias
+        correlate_bands(x, w, band_count(n, y.shape[1]), y)
+    return y
+
+
+@pjit
+def sum_bands(x, gy, bands, kh, kw, parts):
+    """parts (chunks, KH, KW, C, CO): the weight gradient of each chunk of all bands of rows.
+
+    A thread takes one chunk and one row of the window.
+    """
+    n, h, width, c = x.shape
+    _, oh, ow, co = gy.shape
+    chunks, row, k = len(parts), width * c, kw * c
+    for task in prange(chunks * kh):
+        chunk, u = task // kh, task % kh
+        first_band, end_band = part(chunk, chunks, n * bands)
+        gw_at = task * k * co
+        parts[chunk, u] = 0
+        for b in range(first_band, end_band):
+            image = b // bands
+            first, end = part(b % bands, bands, oh)
+            x_at, g_at = (image * h + first + u) * row, (image * oh + first) * ow * co
+            add_weight_grad_row(
+                x, x_at, row, c, gy, g_at, ow * co, end - first, ow, parts, gw_at, k, co
+            )
+
+
+def weight_grad(x: np.ndarray, gy: np.ndarray, w_shape: tuple[int, ...]) -> np.ndarray:
+    """`conv2d_weight_grad` for the gradients of `fits`, without padding."""
+    if not gy.size:
+        return np.zeros(w_shape, np.float32)
+    kh, kw, c, co = w_shape
+    bands = band_count(len(x), gy.shape[1])
+    chunks = min(chunk_count(len(x) * bands), max(1, LARGEST_PARTS // (kh * kw * c * co)))
+    parts = np.empty((chunks, *w_shape), np.float32)
+    sum_bands(x, gy, bands, kh, kw, parts)
+    return parts.sum(axis=0)

@@ -14,8 +14,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from minissr.kernels.block.numba_simd import chunk_size
-from minissr.kernels.conv2d.numba_simd import over_pixels, slide
+from minissr.kernels.conv2d.numba_simd import chunk_count, over_pixels, part, slide
 from minissr.kernels.jit import njit, pjit, prange
 from minissr.kernels.simd import (
     LANES,
@@ -53,8 +52,10 @@ def fits(x: np.ndarray, size: int) -> bool:
 
 def widened(array: np.ndarray) -> np.ndarray:
     """`array` (..., CO) with zeros up to whole registers."""
-    missing = -array.shape[-1] % LANES
-    return np.pad(array, [(0, 0)] * (array.ndim - 1) + [(0, missing)])
+    *outer, co = array.shape
+    wide = np.zeros((*outer, -(-co // LANES) * LANES), np.float32)
+    wide[..., :co] = array
+    return wide
 
 
 # ---- forward ------------------------------------------------------------------------------------
@@ -189,8 +190,8 @@ def add_window_weight_grad(x, corner, row, c, g, size, wide, gw):
 
 
 @pjit
-def fusion_gradients(gy, x, w_turned, size, is_max, kept, chunk, gx, gw, gbias):
-    """gx, except for pixels outside all windows; gw and gbias of every chunk of images."""
+def fusion_gradients(gy, x, w_turned, size, is_max, kept, gx, gw, gbias):
+    """gx; gw and gbias of every chunk of images, zeros at first."""
     n, h, width, c = x.shape
     _, rows, columns, co = gy.shape
     row, wide = width * c, gw.shape[2]
@@ -198,7 +199,10 @@ def fusion_gradients(gy, x, w_turned, size, is_max, kept, chunk, gx, gw, gbias):
     window_kept = wide if is_max else pixels * wide
     for k in prange(len(gw)):
         g, pooled = np.empty(pixels * wide, np.float32), np.zeros(wide, np.float32)
-        for i in range(k * chunk, min(n, (k + 1) * chunk)):
+        first, end = part(k, len(gw), n)
+        for i in range(first, end):
+            gx[i, rows * size :] = 0  # pixels outside all windows
+            gx[i, : rows * size, columns * size :] = 0
             for py in range(rows):
                 for px in range(columns):
                     for j in range(co):
@@ -214,11 +218,10 @@ def backward(gy, x, w, pool, size, saved):
     """`composed.backward` for the maps of `fits`."""
     (kept,) = saved
     c, co = w.shape[2:]
-    wide, chunk = kept.shape[-1], chunk_size(len(x))
-    chunks = -(-len(x) // chunk)
-    gx = np.zeros_like(x)
+    wide, chunks = kept.shape[-1], chunk_count(len(x))
+    gx = np.empty_like(x)
     gw, gbias = np.zeros((chunks, c, wide), np.float32), np.zeros((chunks, wide), np.float32)
     w_turned = np.ascontiguousarray(w.reshape(c, co).T)
-    fusion_gradients(gy, x, w_turned, size, pool == "max", kept, chunk, gx, gw, gbias)
+    fusion_gradients(gy, x, w_turned, size, pool == "max", kept, gx, gw, gbias)
     gw_sum = gw.sum(axis=0)[:, :co].reshape(w.shape)
     return gx, gw_sum, gbias.sum(axis=0)[:co]

@@ -39,7 +39,7 @@ from minissr.kernels.simd import (
     wrapped_run,
     zeros,
 )
-from minissr.kernels.stem.numba_simd import COLOURS, read_pixels
+from minissr.kernels.stem.numba_simd import COLOURS, MIDDLE, read_pixels
 
 QUARTER = np.float32(0.25)
 STREAMS = X, S = 0, 1  # ReLU and average pooling; tanh and maximum pooling
@@ -164,7 +164,7 @@ def first_level(images, i, blocks, numbers, maps, band, bands):
     block = blocks[0]
     first, last = 2 * (band * block.size // bands), 2 * ((band + 1) * block.size // bands)
     at, rows = i * images.shape[1] * row + first * row, last - first + block.window - 1
-    read_pixels(images, at, rows * row, maps, block.input + first * row)
+    read_pixels(images, at, rows * row, maps, block.input + first * row, MIDDLE)
     for stream in STREAMS:
         run_block(blocks[stream], stream, numbers, maps, band, bands)
 

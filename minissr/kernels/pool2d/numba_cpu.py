@@ -15,9 +15,10 @@ from minissr.kernels.jit import njit, pjit, prange
 
 
 @njit
-def inside(first, size, length):
-    """Which offsets u < size of a window that starts at `first` lie on 0 .. length - 1."""
-    return max(0, -first), min(size, length - first)
+def window(i, size, stride, before, length):
+    """Where window i starts, and from which to before which of its pixels it lies on the image."""
+    first = i * stride - before
+    return first, max(0, -first), min(size, length - first)
 
 
 @njit
@@ -33,8 +34,8 @@ def share(i, j, size, stride, padding, height, width, count_include_pad):
     """1 / the number of pixels that window (i, j) averages over."""
     if count_include_pad:
         return 1.0 / (size[0] * size[1])
-    u0, u1 = inside(i * stride[0] - padding[0], size[0], height)
-    v0, v1 = inside(j * stride[1] - padding[2], size[1], width)
+    _, u0, u1 = window(i, size[0], stride[0], padding[0], height)
+    _, v0, v1 = window(j, size[1], stride[1], padding[2], width)
     return 1.0 / ((u1 - u0) * (v1 - v0))
 
 
@@ -44,11 +45,9 @@ def max_rows(x, size, stride, padding, y, argmax):
     _, oh, ow, _ = y.shape
     for row in prange(n * oh):
         image, i = row // oh, row % oh
-        top = i * stride[0] - padding[0]
-        u0, u1 = inside(top, size[0], height)
+        top, u0, u1 = window(i, size[0], stride[0], padding[0], height)
         for j in range(ow):
-            left = j * stride[1] - padding[2]
-            v0, v1 = inside(left, size[1], width)
+            left, v0, v1 = window(j, size[1], stride[1], padding[2], width)
             best, place = y[image, i, j], argmax[image, i, j]
             first, index = x[image, top + u0, left + v0], np.int32(u0 * size[1] + v0)
             for c in range(channels):
@@ -74,8 +73,7 @@ def max_rows_backward(gy, argmax, size, stride, padding, gx):
         for i in range(i0, i1):
             u = h + padding[0] - i * stride[0]
             for j in range(ow):
-                left = j * stride[1] - padding[2]
-                v0, v1 = inside(left, size[1], width)
+                left, v0, v1 = window(j, size[1], stride[1], padding[2], width)
                 g, place = gy[image, i, j], argmax[image, i, j]
                 for v in range(v0, v1):
                     total, index = gx[image, h, left + v], u * size[1] + v
@@ -89,11 +87,9 @@ def mean_rows(x, size, stride, padding, count_include_pad, y):
     _, oh, ow, _ = y.shape
     for row in prange(n * oh):
         image, i = row // oh, row % oh
-        top = i * stride[0] - padding[0]
-        u0, u1 = inside(top, size[0], height)
+        top, u0, u1 = window(i, size[0], stride[0], padding[0], height)
         for j in range(ow):
-            left = j * stride[1] - padding[2]
-            v0, v1 = inside(left, size[1], width)
+            left, v0, v1 = window(j, size[1], stride[1], padding[2], width)
             mean = y[image, i, j]
             for u in range(u0, u1):
                 for v in range(v0, v1):
@@ -116,8 +112,7 @@ def mean_rows_backward(gy, size, stride, padding, count_include_pad, gx):
         i0, i1 = windows_over(h, size[0], stride[0], padding[0], oh)
         for i in range(i0, i1):
             for j in range(ow):
-                left = j * stride[1] - padding[2]
-                v0, v1 = inside(left, size[1], width)
+                left, v0, v1 = window(j, size[1], stride[1], padding[2], width)
                 g = gy[image, i, j]
                 weight = g.dtype.type(
                     share(i, j, size, stride, padding, height, width, count_include_pad)

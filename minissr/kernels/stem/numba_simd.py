@@ -23,9 +23,10 @@ patches, r = 1 / sqrt(var + eps) and D = G - q_ S0 = sum (q - q_) g,
 which is batch norm's gradient (see `batch_norm.numpy_ref`) summed against the patches: the term
 of S0 vanishes as D's patches have mean zero, and sum (q - q_)(z - mean z) = M C w.
 
-The network's number for a pixel is pixel * unit + offset; the kernels take pixel - 128 instead,
+The network's number for a pixel is pixel * unit + offset; the kernels take pixel - centre instead,
 and unit and offset go into w and the mean. (An offset of the input moves z, batch norm moves it
-back.)
+back.) The first pass takes 128 for the centre; the others, which round, the batch's mean colour:
+where all pixels are alike, 128 w and the mean of z would be large numbers with a small difference.
 """
 
 from __future__ import annotations
@@ -34,12 +35,11 @@ from typing import NamedTuple
 
 import numpy as np
 
-from minissr.kernels.block.numba_simd import QUARTER, chunk_size, first_takes
-from minissr.kernels.conv2d.numba_simd import over_pixels, slide
+from minissr.kernels.block.numba_simd import QUARTER, first_takes
+from minissr.kernels.conv2d.numba_simd import chunk_count, over_pixels, part, slide
 from minissr.kernels.jit import njit, pjit, prange
 from minissr.kernels.simd import (
     LANES,
-    ROWS,
     add,
     either,
     flag,
@@ -67,33 +67,32 @@ from minissr.kernels.simd import (
 WINDOW = 3  # height and width of the window
 COLOURS = 3
 TAPS = WINDOW * COLOURS  # consecutive numbers under one row of the window
-TRIO = 3 * LANES  # channels in a tile: a window of the pooling is 4 pixels, 4 x 3 sums
-CENTRE = np.float32(128)
-TAP_ROWS = TAPS if ROWS == 8 else 3  # 9 x 3 sums fit into 32 registers, 3 x 3 into 16
+PERIOD = COLOURS * LANES  # numbers after which both colours and registers start again
+MIDDLE = np.full(PERIOD, 128, np.float32)  # the centre of whoever knows nothing of the pixels
 
 
 def fits(images: np.ndarray, w_relu: np.ndarray, w_tanh: np.ndarray) -> bool:
-    """Whether these kernels compute this stem: pixels, 3x3x3 windows, whole tiles of channels."""
+    """Whether these kernels compute this stem: pixels, 3x3x3 windows, whole registers."""
     window = (WINDOW, WINDOW, COLOURS)
-    relu, both = w_relu.shape[3], w_relu.shape[3] + w_tanh.shape[3]
     return (
         images.dtype == np.uint8
         and w_relu.dtype == np.float32
         and w_relu.shape[:3] == w_tanh.shape[:3] == window
-        and relu % LANES == 0
-        and both % TRIO == 0
+        and w_relu.shape[3] % LANES == w_tanh.shape[3] % LANES == 0
     )
 
 
 @njit
-def read_pixels(images, at, count, x, x_at):
-    """x = pixels - 128, `count` numbers."""
-    whole = count - count % LANES
-    for i in range(0, whole, LANES):
-        store(x, x_at + i, subtract(load_pixels(images, at + i), splat(CENTRE)))
+def read_pixels(images, at, count, x, x_at, centre):
+    """x = pixels - centre: `count` numbers of whole pixels; `centre` (PERIOD,) repeats a colour."""
+    whole = count - count % PERIOD
+    for i in range(0, whole, PERIOD):
+        for c in range(0, PERIOD, LANES):
+            pixels = load_pixels(images, at + i + c)
+            store(x, x_at + i + c, subtract(pixels, load(centre, c)))
     flat = images.reshape(-1)
     for i in range(whole, count):
-        x[x_at + i] = np.float32(flat[at + i]) - CENTRE
+        x[x_at + i] = np.float32(flat[at + i]) - centre[i - whole]
 
 
 # ---- moments of the patches ---------------------------------------------------------------------
@@ -132,30 +131,30 @@ def add_moments(x, h, width, total, product):
 
 
 @pjit
-def patch_moments(images, chunk, totals, products):
+def patch_moments(images, totals, products):
     """Sums over chunks of images; see `add_moments`."""
     n, h, width, _ = images.shape
     size = h * width * COLOURS
     for k in prange(len(totals)):
         x = np.zeros(size + LANES, np.float32)
-        for i in range(k * chunk, min(n, (k + 1) * chunk)):
-            read_pixels(images, i * size, size, x, 0)
+        first, end = part(k, len(totals), n)
+        for i in range(first, end):
+            read_pixels(images, i * size, size, x, 0, MIDDLE)
             add_moments(x, h, width, totals[k], products[k])
 
 
-def moments(images: np.ndarray) -> tuple[np.ndarray, np.ndarray, int]:
-    """Mean (27,) and covariance (27, 27) of all patches of pixels - 128, and their number."""
+def moments(images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Mean (27,) and covariance (27, 27) of all patches of pixels - 128."""
     n, h, width, _ = images.shape
-    chunk = chunk_size(n)
-    chunks = -(-n // chunk)
+    chunks = chunk_count(n)
     totals = np.zeros((chunks, WINDOW, TAPS))
     products = np.zeros((chunks, WINDOW, WINDOW, TAPS, TAPS))
-    patch_moments(images, chunk, totals, products)
+    patch_moments(images, totals, products)
     count = n * (h - WINDOW + 1) * (width - WINDOW + 1)
     mean = totals.sum(axis=0).reshape(-1) / count
     blocks = products.sum(axis=0).transpose(0, 2, 1, 3).reshape(27, 27) / count
     upper = np.triu(blocks)  # only the blocks u <= u2 were summed
-    return mean, upper + np.triu(blocks, 1).T - np.outer(mean, mean), count
+    return mean, upper + np.triu(blocks, 1).T - np.outer(mean, mean)
 
 
 # ---- forward ------------------------------------------------------------------------------------
@@ -204,13 +203,13 @@ def stem_image(x, h, width, w, shift, split, y_relu, relu_at, y_tanh, tanh_at, f
 
 
 @pjit
-def stem_images(images, w, shift, split, y_relu, y_tanh, flags):
+def stem_images(images, centre, w, shift, split, y_relu, y_tanh, flags):
     n, h, width, _ = images.shape
     size = h * width * COLOURS
     relu_size, tanh_size, flags_size = y_relu.size // n, y_tanh.size // n, flags.size // n
     for i in prange(n):
         x = np.empty(size, np.float32)
-        read_pixels(images, i * size, size, x, 0)
+        read_pixels(images, i * size, size, x, 0, centre)
         stem_image(
             x, h, width, w, shift, split,
             y_relu, i * relu_size, y_tanh, i * tanh_size, flags, i * flags_size,
@@ -222,7 +221,8 @@ class Saved(NamedTuple):
 
     y_tanh: np.ndarray  # (N, OH, OW, CO - split)
     kept: np.ndarray  # the flags, uint8 (N, OH, OW, CO)
-    q_mean: np.ndarray  # (27,)
+    centre: np.ndarray  # (PERIOD,)
+    q_mean: np.ndarray  # of pixels - centre, (27,)
     w: np.ndarray  # (27, CO), times the unit
     spread: np.ndarray  # C w, (27, CO)
     var: np.ndarray  # (CO,)
@@ -235,7 +235,10 @@ def forward(images, unit, offset, eps, w_relu, bias_relu, gamma_relu, beta_relu,
     split, co = w_relu.shape[3], w_relu.shape[3] + w_tanh.shape[3]
     w = join(w_relu.reshape(-1, split), w_tanh.reshape(-1, co - split)) * unit  # (27, CO)
     gamma, beta = join(gamma_relu, gamma_tanh), join(beta_relu, beta_tanh)
-    q_mean, covariance, _ = moments(images)
+    q_mean, covariance = moments(images)
+    colour = np.rint(q_mean.reshape(-1, COLOURS).mean(axis=0))  # as far from 128
+    q_mean -= np.tile(colour, WINDOW * WINDOW)
+    centre = (MIDDLE.reshape(-1, COLOURS) + colour.astype(np.float32)).reshape(-1)
     spread = covariance @ w  # C w, (27, CO)
     z_mean = q_mean @ w
     var = np.maximum((w * spread).sum(axis=0), 0)
@@ -247,12 +250,13 @@ def forward(images, unit, offset, eps, w_relu, bias_relu, gamma_relu, beta_relu,
     y_tanh = np.empty((*pooled, co - split), np.float32)
     flags = np.empty((*pooled, co), np.uint8)
     folded = (w * scale).astype(np.float32), (beta - z_mean * scale).astype(np.float32)
-    stem_images(images, *folded, split, y_relu, y_tanh, flags)
+    stem_images(images, centre, *folded, split, y_relu, y_tanh, flags)
 
-    moved = (offset / unit + float(CENTRE)) * w.sum(axis=0)  # what `pixel - 128` left out
+    # What `pixel - centre` left out of z:
+    moved = (offset / unit + np.tile(centre[:COLOURS], WINDOW * WINDOW).astype(np.float64)) @ w
     mean = (z_mean + moved + join(bias_relu, bias_tanh)).astype(np.float32)
     var32 = var.astype(np.float32)
-    saved = Saved(y_tanh, flags, q_mean, w, spread, var, gamma)
+    saved = Saved(y_tanh, flags, centre, q_mean, w, spread, var, gamma)
     return (
         (y_relu, y_tanh),
         (mean[:split], var32[:split]),
@@ -307,20 +311,19 @@ def spread_row(g_relu, relu_at, g_tanh, tanh_at, y_tanh, flags, at, columns, spl
 @njit
 def add_patch_grad(x, x_at, row, g, columns, co, gw):
     """gw (27, CO) += patches of two rows of pixels, `columns` wide, times their gradients."""
+    taps = run(0, 1, TAPS)
     for u in range(WINDOW):
-        for tap in range(0, TAPS, TAP_ROWS):
-            taps = run(tap, 1, TAP_ROWS)
-            for c in range(0, co, TRIO):
-                places = run((u * TAPS + tap) * co + c, co, TAP_ROWS)
-                sums = load_tile(gw, places, 3)
-                sums = over_pixels(
-                    sums, x, taps, x_at + u * row, row, COLOURS, g, c, columns * co, co, 2, columns
-                )
-                store_tile(gw, places, sums)
+        for c in range(0, co, LANES):
+            places = run(u * TAPS * co + c, co, TAPS)
+            sums = load_tile(gw, places, 1)
+            sums = over_pixels(
+                sums, x, taps, x_at + u * row, row, COLOURS, g, c, columns * co, co, 2, columns
+            )
+            store_tile(gw, places, sums)
 
 
 @pjit
-def stem_gradients(images, g_relu, g_tanh, y_tanh, flags, chunk, gw, totals):
+def stem_gradients(images, centre, g_relu, g_tanh, y_tanh, flags, gw, totals):
     """G (27, CO) and S0 (CO,) of every chunk of images."""
     n, h, width, _ = images.shape
     _, rows, columns, co = flags.shape
@@ -329,8 +332,9 @@ def stem_gradients(images, g_relu, g_tanh, y_tanh, flags, chunk, gw, totals):
     for k in prange(len(gw)):
         x = np.empty(size, np.float32)
         g = np.empty(4 * columns * co, np.float32)
-        for i in range(k * chunk, min(n, (k + 1) * chunk)):
-            read_pixels(images, i * size, size, x, 0)
+        first, end = part(k, len(gw), n)
+        for i in range(first, end):
+            read_pixels(images, i * size, size, x, 0, centre)
             for py in range(rows):
                 at = i * pooled + py * columns
                 spread_row(
@@ -344,11 +348,10 @@ def stem_gradients(images, g_relu, g_tanh, y_tanh, flags, chunk, gw, totals):
 
 def backward(g_relu, g_tanh, images, unit, eps, saved):
     """Gradients of `forward`: (gw, ggamma, gbeta) of the ReLU stream, then of the tanh stream."""
-    y_tanh, flags, q_mean, w, spread, var, gamma = saved
-    chunk = chunk_size(len(images))
-    chunks, co = -(-len(images) // chunk), len(gamma)
+    y_tanh, flags, centre, q_mean, w, spread, var, gamma = saved
+    chunks, co = chunk_count(len(images)), len(gamma)
     gw, totals = np.zeros((chunks, *w.shape), np.float32), np.zeros((chunks, co), np.float32)
-    stem_gradients(images, g_relu, g_tanh, y_tanh, flags, chunk, gw, totals)
+    stem_gradients(images, centre, g_relu, g_tanh, y_tanh, flags, gw, totals)
 
     s0 = totals.sum(axis=0, dtype=np.float64)
     d = gw.sum(axis=0, dtype=np.float64) - np.outer(q_mean, s0)  # (27, CO)
