@@ -151,7 +151,7 @@ def describe(
         "preprocessing": as_json(preprocessing.to_json()),
         "model": as_json(config),
         "min_age": f"{config.get('min_age', 0):g}",
-        "max_age": f"{config['max_age']:g}" if "max_age" in config else "unknown",
+        "V": f"{config['max_age']:g}" if "max_age" in config else "unknown",
         "parameters": str(model.parameter_count()),
     }
 

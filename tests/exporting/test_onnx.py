@@ -240,7 +240,7 @@ def test_the_file_tells_about_itself() -> None:
     assert proto.opset_import[0].version <= 17
     told = {entry.key: entry.value for entry in proto.metadata_props}
     assert told["input"] == "face (N, 64, 64, 3) uint8, BGR, 0 to 255"
-    assert told["max_age"] == "90"
+    assert told["V"] == "90"
     assert told["licence"] == "CC0"
     assert Preprocessing.from_json(told["preprocessing"]) == Preprocessing(color="bgr")
     rebuilt = registry.build(**json.loads(told["model"]))
