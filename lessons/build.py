@@ -95,7 +95,7 @@ def tidy(lesson: Lesson, notebook: Any) -> None:
         cell.metadata.clear()
         where = f"lesson {lesson.number}, cell {place} ({cell.source.splitlines()[0]!r})"
         if cell.cell_type == "code":
-            cell.outputs = joined(cell.outputs)
+            cell.outputs = joined([o for o in cell.outputs if not is_compiling(o)])
         for output in cell.get("outputs", ()):
             text = output.get("text") or output.get("data", {}).get("text/plain", "")
             if output.get("name") == "stderr":
@@ -105,6 +105,16 @@ def tidy(lesson: Lesson, notebook: Any) -> None:
             if "data" in output and "image/png" not in output.data:
                 for kind in set(output.data) - {"text/plain", "text/html"}:
                     del output.data[kind]
+
+
+def is_compiling(output: Any) -> bool:
+    """Whether this only says that kernels are compiled, as on the first run on a machine."""
+    text = output.get("text", "").strip()
+    return (
+        output.get("name") == "stderr"
+        and text.startswith("minissr: compiling")
+        and ("\n" not in text)
+    )
 
 
 def joined(outputs: list[Any]) -> list[Any]:
