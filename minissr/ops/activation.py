@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from minissr.autograd.function import Array, Context, Function
+from minissr.ops.arrange import checked_axis
 
 if TYPE_CHECKING:
     from minissr.autograd.tensor import Tensor
@@ -121,13 +122,6 @@ class Softplus(Function):
     def backward(ctx: Context, g: Array) -> Array:
         (x,) = ctx.saved
         return g * logistic(x, ctx.xp)
-
-
-def checked_axis(op: str, axis: int, ndim: int) -> int:
-    """`axis` counted from 0; a ValueError if there is no such axis."""
-    if not -ndim <= axis < ndim:
-        raise ValueError(f"{op} over axis {axis} of {ndim}; expected {-ndim} to {ndim - 1}")
-    return axis % ndim
 
 
 def log_softmax_of(x: Array, axis: int, xp: Any) -> Array:

@@ -17,6 +17,13 @@ if TYPE_CHECKING:
 Axis = int | tuple[int, ...] | None
 
 
+def checked_axis(op: str, axis: int, ndim: int) -> int:
+    """`axis` counted from 0; a ValueError if there is no such axis."""
+    if not -ndim <= axis < ndim:
+        raise ValueError(f"{op} over axis {axis} of {ndim}; expected {-ndim} to {ndim - 1}")
+    return axis % ndim
+
+
 class Sum(Function):
     """y = sum of x over `axis`.  Every summand gets the gradient of its sum."""
 
@@ -73,7 +80,8 @@ class Transpose(Function):
 
     @staticmethod
     def forward(ctx: Context, x: Array, *, axes: tuple[int, ...] | None) -> Array:
-        axes = tuple(range(x.ndim))[::-1] if axes is None else tuple(a % x.ndim for a in axes)
+        axes = tuple(range(x.ndim))[::-1] if axes is None else axes
+        axes = tuple(checked_axis("transpose", axis, x.ndim) for axis in axes)
         ctx.save(axes)
         return x.transpose(axes)
 
@@ -113,7 +121,7 @@ class Concat(Function):
 
     @staticmethod
     def forward(ctx: Context, *parts: Array, axis: int) -> Array:
-        axis %= parts[0].ndim
+        axis = checked_axis("concat", axis, parts[0].ndim)
         ctx.save([part.shape[axis] for part in parts], axis)
         return ctx.xp.concatenate(parts, axis=axis)
 

@@ -9,13 +9,12 @@ from __future__ import annotations
 
 import pytest
 
+from tests.conformance.adapter import OPERATORS
+from tests.conformance.cases import every_case
+from tests.conformance.table import REASON_OF, TABLE, VERSION, counts
 from tests.conftest import CPU_BACKENDS
 
 onnx = pytest.importorskip("onnx", reason="onnx brings the cases: pip install '.[onnx]'")
-
-from tests.conformance.adapter import OPERATORS  # noqa: E402
-from tests.conformance.cases import every_case  # noqa: E402
-from tests.conformance.table import REASON_OF, TABLE, VERSION, counts  # noqa: E402
 
 
 @pytest.mark.parametrize("backend", CPU_BACKENDS)

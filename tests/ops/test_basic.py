@@ -78,6 +78,14 @@ def test_flatten_is_in_height_width_channel_order() -> None:
         ops.flatten(Tensor(x), 5)
 
 
+def test_an_axis_that_is_not_there_is_refused() -> None:
+    x = Tensor(np.ones((2, 3)))
+    with pytest.raises(ValueError, match="concat over axis 2 of 2; expected -2 to 1"):
+        ops.concat([x, x], axis=2)
+    with pytest.raises(ValueError, match="transpose over axis -3 of 2; expected -2 to 1"):
+        ops.transpose(x, (0, -3))
+
+
 def test_an_element_picked_twice_collects_twice() -> None:
     x = Tensor(np.array([1.0, 2.0, 3.0]), requires_grad=True)
     x[np.array([0, 2, 0, 0])].backward(np.array([1.0, 10.0, 100.0, 1000.0]))

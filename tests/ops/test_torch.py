@@ -5,10 +5,16 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from minissr import Tensor, ops
+from minissr import Tensor, ops, use_backend
 
 torch = pytest.importorskip("torch")
 functional = torch.nn.functional
+
+
+@pytest.fixture(autouse=True)
+def _on_each(backend: str):
+    with use_backend(backend):
+        yield
 
 
 def ours(call, *arrays: np.ndarray) -> list[np.ndarray]:
@@ -78,6 +84,41 @@ def test_pooling(rng, size, stride, padding) -> None:
         )
 
 
+def test_ties_in_a_window_have_the_same_winner(rng) -> None:
+    """Whole numbers from 0 to 2: hardly a window without a tie, and both take the first."""
+    x = rng.integers(0, 3, (2, 9, 7, 3)).astype(float)
+    for size, stride, padding in ((2, 2, 0), (3, 1, 1), (4, 3, 2)):
+        agree(
+            lambda x, s=size, t=stride, p=padding: ops.max_pool(x, s, t, p),
+            lambda x, s=size, t=stride, p=padding: nhwc(functional.max_pool2d(nchw(x), s, t, p)),
+            x,
+        )
+
+
+def test_kinks(rng) -> None:
+    """ReLU'(0) = 0 on both sides. At its limits ours clips a gradient too; PyTorch lets it pass."""
+    x = np.array([-1.0, 0.0, 0.5, 1.0, 2.0])
+    agree(ops.relu, torch.relu, x)
+    agree(ops.absolute, torch.abs, x)
+    agree(lambda x: ops.clip(x, -2, 3), lambda x: torch.clamp(x, -2, 3), x)
+    (_, ours_at), (_, theirs_at) = (
+        ours(lambda x: ops.clip(x, 0, 1), x),
+        theirs(lambda x: torch.clamp(x, 0, 1), x),
+    )
+    np.testing.assert_array_equal(ours_at, [0, 0, 3, 0, 0])
+    np.testing.assert_array_equal(theirs_at, [0, 2, 3, 4, 0])
+
+
+def test_reductions_and_rearrangements(rng) -> None:
+    x, z = rng.standard_normal((2, 5, 4, 3)), rng.standard_normal((2, 5, 4, 2))
+    agree(ops.global_avg_pool, lambda x: x.mean(dim=(1, 2)), x)
+    agree(lambda x: ops.mean(x, (0, 2)), lambda x: x.mean(dim=(0, 2)), x)
+    agree(lambda x: ops.sum(x, -1, True), lambda x: x.sum(dim=-1, keepdim=True), x)
+    agree(lambda x: ops.transpose(x, (2, 0, 3, 1)), lambda x: x.permute(2, 0, 3, 1), x)
+    agree(lambda x, z: ops.concat([x, z]), lambda x, z: torch.concat([x, z], dim=-1), x, z)
+    agree(lambda x: ops.flatten(x, 2), lambda x: x.flatten(2).flatten(0, 1), x)
+
+
 def test_batch_norm(rng) -> None:
     x = rng.normal(3, 2, (4, 5, 6, 3))
     gamma, beta = rng.uniform(0.5, 2, 3), rng.standard_normal(3)
@@ -121,6 +162,15 @@ def test_losses(rng) -> None:
         (
             lambda z: ops.cross_entropy(z, classes),
             lambda z: functional.cross_entropy(z, torch.tensor(classes)),
+        ),
+        *(
+            (
+                lambda z, how=how: ops.cross_entropy(z, classes, how),
+                lambda z, how=how: functional.cross_entropy(
+                    z, torch.tensor(classes), reduction=how
+                ),
+            )
+            for how in ("sum", "none")
         ),
         (
             lambda z: ops.kl_divergence(z, t),
