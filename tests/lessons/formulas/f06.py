@@ -1,1 +1,0 @@
-"""Lesson 06 displays no formula."""
