@@ -165,5 +165,5 @@ def show(value: Any) -> str:
         text = np.array2string(value, precision=6, suppress_small=True, separator=", ")
         return " ".join(text.split())
     if isinstance(value, tuple):
-        return f"({', '.join(map(show, value))})"
+        return f"({', '.join(map(show, value))}{',' * (len(value) == 1)})"
     return repr(value) if not callable(value) else getattr(value, "__name__", repr(value))
