@@ -52,6 +52,7 @@ style.begin()
 # %%
 p = Tensor(np.float64([[1, 0, 0, 1, 0, 0], [0, 1, 0, 0, 1, 0]]))
 none = Tensor(np.zeros((2, 6))), Tensor(np.zeros((2, 2)))
+years = {"stages": (3, 3, 3), "min_age": 0.0, "max_age": 101.0}  # what we had so far
 celsius = {"stages": (3, 3), "min_age": 35.0, "max_age": 42.0}
 warm = ops.soft_stagewise_regression(p, *none, **celsius).data
 print("degrees Celsius:", warm)
@@ -86,7 +87,7 @@ report = gradcheck(ops.soft_stagewise_regression, inputs, settings=celsius)
 
 # %%
 def tilt(images, degrees):
-    """Turn images (N, 64, 64, 3) by degrees (N,), clockwise, about their middle."""
+    """Turn images (N, 64, 64, 3) by degrees (N,) about their middle."""
     a = np.deg2rad(degrees)
     cos, sin, middle = np.cos(a), np.sin(a), 31.5
     rows = [np.stack([cos, -sin, middle - cos * middle + sin * middle], axis=1),
@@ -131,7 +132,7 @@ ax.plot([-40, 40], [-40, 40], "--", color=style.GREY, label="no error")
 ax.plot(test.ages, predicted, "o", color=style.BLUE, ms=3, label="a head")
 style.label(ax, "true angle [degrees]", "predicted angle [degrees]")
 ax.legend()
-style.show(fig, "Predicted against true angle of 200 heads, scattered close around the diagonal.")
+style.show(fig, "Predicted against true angle of 200 heads, scattered around the diagonal.")
 print(f"median error {np.median(np.abs(predicted - test.ages)):.1f} degrees")
 
 # %% [markdown]
