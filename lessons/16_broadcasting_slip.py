@@ -79,7 +79,7 @@ def answers(*flat):
 flat = [array for stage in arrays for array in stage]
 every = slipped_regression(answers(*flat), **formula).data
 fig, ax = style.figure(width=3.4, height=3.0)
-style.picture(ax, every, "age [years] of row r, column c", cmap=style.SEQUENTIAL)
+style.picture(ax, every, "age [years] of row r, column c", vmin=0, vmax=130)
 style.numbers(ax, every.round(0), colour="white")
 style.show(fig, "A four by four table of ages: those that were meant are on the diagonal only.")
 
@@ -196,9 +196,9 @@ for ax, (words, runs) in zip(axs, rows.items(), strict=True):
 axs[0].legend()
 style.show(
     fig,
-    "How much each stage's own answer moves over faces, in years, against the epoch, three seeds. "
-    "As printed, one stage or another rises to between 6 and 13 years. With the slip all stages "
-    "stay near zero.",
+    "How much each stage's own answer moves over faces, in years, against the epoch, three seeds. As "
+    "printed, one stage or another stays between 6 and 13 years. With the slip all stages fall "
+    "below two years.",
 )
 moved = {w: [max(s["own_std"] for s in r["history"][-1]["stage_health"]) for r in runs]
          for w, runs in rows.items()}  # fmt: skip

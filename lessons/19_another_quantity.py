@@ -52,7 +52,7 @@ style.begin()
 # %%
 p = Tensor(np.float64([[1, 0, 0, 1, 0, 0], [0, 1, 0, 0, 1, 0]]))
 none = Tensor(np.zeros((2, 6))), Tensor(np.zeros((2, 2)))
-years = {"stages": (3, 3, 3), "min_age": 0.0, "max_age": 101.0}  # what we had so far
+years = {"stages": (3, 3, 3), "min_age": 0, "max_age": 101}  # what we had so far
 celsius = {"stages": (3, 3), "min_age": 35.0, "max_age": 42.0}
 warm = ops.soft_stagewise_regression(p, *none, **celsius).data
 print("degrees Celsius:", warm)
