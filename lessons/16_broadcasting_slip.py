@@ -196,8 +196,8 @@ for ax, (words, runs) in zip(axs, rows.items(), strict=True):
 axs[0].legend()
 style.show(
     fig,
-    "How much each stage's own answer moves over faces, in years, against the epoch, three seeds. As "
-    "printed, one stage or another stays between 6 and 13 years. With the slip all stages fall "
+    "How much each stage's own answer moves over faces, in years, against the epoch, three seeds. "
+    "As printed, one stage or another stays between 6 and 13 years. With the slip all stages fall "
     "below two years.",
 )
 moved = {w: [max(s["own_std"] for s in r["history"][-1]["stage_health"]) for r in runs]
