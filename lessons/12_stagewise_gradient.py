@@ -217,7 +217,7 @@ style.show(
 
 # %% [markdown]
 # Stage 1 has levers of many years and stage 3 of a few months. In training they get gradients in
-# the same proportion, which is one reason why fine stages fall asleep.
+# the same proportion, which may be one reason why fine stages fall asleep.
 #
 # ## The pole
 #
