@@ -50,6 +50,25 @@ def test_definition(backend: str) -> None:
     agrees()
 
 
+@given(pools())
+def test_an_image_moved_by_a_stride_gives_windows_moved_by_one(case: Case) -> None:
+    (x,), settings = case.inputs, {**case.settings, "padding": "valid"}
+    (down, _), size = window_geometry("pool", x, **settings)[1::-1]
+    if x.shape[1] >= size[0] + down:
+        for op in (ops.max_pool, ops.avg_pool):
+            moved, still = op(Tensor(x[:, down:]), **settings), op(Tensor(x), **settings)
+            np.testing.assert_array_equal(moved.data, still.data[:, 1:])
+
+
+@given(pools(), st.floats(0, 3), st.floats(-5, 5))
+def test_stretching_and_shifting_pixels_does_so_to_windows(case: Case, a: float, b: float) -> None:
+    (x,) = case.inputs
+    for op in (ops.max_pool, ops.avg_pool):
+        pooled = op(Tensor(x), **case.settings).data
+        changed = op(Tensor(a * x + b), **case.settings).data
+        np.testing.assert_allclose(changed, a * pooled + b, rtol=0, atol=1e-13)
+
+
 def test_a_tie_goes_to_the_first(backend: str) -> None:
     x = Tensor(np.zeros((1, 4, 4, 1)), requires_grad=True)
     with use_backend(backend):
