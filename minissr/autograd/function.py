@@ -50,6 +50,11 @@ def no_grad() -> Iterator[None]:
         _recording.reset(token)
 
 
+def is_recording() -> bool:
+    """Whether ops leave nodes behind, that is, unless inside `no_grad`."""
+    return _recording.get()
+
+
 @contextlib.contextmanager
 def observe(observer: Observer) -> Iterator[None]:
     """Tell `observer` about every op that runs inside the `with` block, forward and backward."""

@@ -46,8 +46,8 @@ class Tensor:
     array([2., 4., 6.], dtype=float32)
     """
 
-    __slots__ = ("__weakref__", "_keep_grad", "creator", "data", "grad", "name", "output",
-                 "requires_grad")  # fmt: skip
+    __slots__ = ("__weakref__", "_borrowed", "_grad", "_keep_grad", "creator", "data", "name",
+                 "output", "requires_grad")  # fmt: skip
 
     # NumPy steps back in `array + tensor`, so that Tensor.__radd__ answers.
     __array_ufunc__ = None
@@ -60,7 +60,8 @@ class Tensor:
         if requires_grad and data.dtype.kind != "f":
             raise TypeError(f"only float tensors can require a gradient, not {data.dtype}")
         self.data: Array = data
-        self.grad: Array | None = None
+        self._grad: Array | None = None
+        self._borrowed = False
         self.requires_grad = requires_grad
         self.creator: Node | None = None
         self.output = 0  # which output of its creator this is
@@ -129,6 +130,22 @@ class Tensor:
         self._keep_grad = True
         return self
 
+    @property
+    def grad(self) -> Array | None:
+        """The gradient, to read and to change in place (to clip it, say)."""
+        if self._grad is not None and self._borrowed:
+            # An op may hand one array to two inputs; who looks gets one of their own.
+            self._grad, self._borrowed = self._grad.copy(), False
+        return self._grad
+
+    @grad.setter
+    def grad(self, value: Array | None) -> None:
+        self._grad, self._borrowed = value, False
+
+    def read_grad(self) -> Array | None:
+        """The gradient for reading only: nothing is copied."""
+        return self._grad
+
     def zero_grad(self) -> None:
         self.grad = None
 
@@ -169,9 +186,9 @@ class Tensor:
         return grad
 
     def _accumulate(self, piece: Array) -> None:
-        # A copy the first time: an op may hand one array to two inputs, and `grad` is the user's
-        # to change in place (to clip it, say).
-        self.grad = piece.copy() if self.grad is None else self.grad + piece
+        # The first piece is only borrowed until somebody asks for `grad`.
+        self._borrowed = self._grad is None
+        self._grad = piece if self._grad is None else self._grad + piece
 
     # ---- arithmetic ---------------------------------------------------------------------------
 

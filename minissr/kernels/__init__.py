@@ -8,8 +8,9 @@ looked up, so nothing is compiled or imported that isn't used.
 
 Contract of every kernel: inputs are C-contiguous and of one float dtype (uint8 only where a
 kernel says so); inputs are never modified and results are newly allocated, except by the
-optimiser steps, which work in place, and an argument named `onto`: a gradient is added to it in
-place, and it is returned for that gradient; the same inputs give the same bits with any number of
+optimiser steps and the moving statistics, which work in place, and an argument named `onto`: a
+gradient is added to it in place, and it is returned for that gradient; the same inputs give the
+same bits with any number of
 threads.
 """
 
@@ -35,14 +36,19 @@ KERNELS = {
     "batch_norm_train_backward": "batch_norm",
     "batch_norm_eval_forward": "batch_norm",
     "batch_norm_eval_backward": "batch_norm",
+    "batch_norm_follow": "batch_norm",
     "block_forward": "block",
     "block_backward": "block",
+    "block_eval_forward": "block",
     "stem_forward": "stem",
     "stem_backward": "stem",
     "fusion_forward": "fusion",
     "fusion_backward": "fusion",
+    "head_forward": "head",
+    "head_backward": "head",
     "stagewise_forward": "stagewise",
     "stagewise_backward": "stagewise",
+    "gather": "optim",
     "adam_step": "optim",
     "sgd_step": "optim",
     "warp_affine": "warp",

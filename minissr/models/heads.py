@@ -15,8 +15,10 @@ import numpy as np
 from minissr import ops
 from minissr.autograd.tensor import Tensor
 from minissr.kernels.backend import array_module
+from minissr.kernels.head.composed import ACTIVATIONS, Parameters
 from minissr.nn.layers import POOLS, Conv2d, Dense, Dropout, activate
 from minissr.nn.module import Module
+from minissr.ops.activation import dropout_mask
 
 
 class StageAnswer(NamedTuple):
@@ -152,12 +154,78 @@ class FusionBlock(Module):
         p, eta, hidden = self.prediction(self.dropout(s, rng), self.dropout(x, rng))
         return StageAnswer(p, eta, delta, hidden)
 
+    @property
+    def layers(self) -> Parameters:
+        """The parameters as the op for all stages together takes them."""
+        p = self.prediction
+        layers = (self.conv_s, self.conv_x, self.delta, p.s, p.x, p.mix, p.p, p.eta)
+        pairs = ((layer.w, layer.b) if layer else (None, None) for layer in layers)
+        return Parameters(*(tensor for pair in pairs for tensor in pair))
+
     def compact(self, conv: Conv2d, maps: Tensor, pool: str) -> Tensor:
         """maps (N, H, W, channels) -> (N, features): 1x1 convolution, ReLU, pooling."""
         if self.may_fuse:
             return ops.flatten(ops.fusion(maps, conv.w, conv.b, pool=pool, size=self.pool))
         maps = ops.relu(conv(maps))  # (N, H, W, compact)
         return ops.flatten(POOLS[pool](maps, self.pool) if self.pool > 1 else maps)
+
+
+def answer_together(
+    stages: Sequence[FusionBlock],
+    maps: Sequence[tuple[Tensor, Tensor]],
+    rng: np.random.Generator | None,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """What all stages say about their maps (s, x), by one op: as `join_answers` joins it."""
+    first = stages[0].prediction
+    return ops.stage_answers(
+        maps,
+        [stage.layers for stage in stages],
+        pools=[stage.pool for stage in stages],
+        activations=(
+            first.activation_s,
+            first.activation_x,
+            first.activation_mix,
+            first.activation_p,
+        ),
+        masks=dropout_masks(stages, maps[0][0], rng),
+    )
+
+
+def may_answer_together(stages: Sequence[FusionBlock]) -> bool:
+    """Whether one op computes these stages: alike, and softmax for p alone."""
+    kinds = {
+        (p.activation_s, p.activation_x, p.activation_mix, p.activation_p)
+        for p in (stage.prediction for stage in stages)
+    }
+    known = {*ACTIVATIONS, "none"}
+    return (
+        all(stage.may_fuse for stage in stages)
+        and len(kinds) == 1
+        and all(set(kind) <= known and "softmax" not in kind[:3] for kind in kinds)
+    )
+
+
+def dropout_masks(
+    stages: Sequence[FusionBlock], like: Tensor, rng: np.random.Generator | None
+) -> list[Any] | None:
+    """The masks (N, features) of s and x of every stage, in the order `Dropout` draws them.
+
+    They are drawn on the CPU and moved to a device by one copy.
+    """
+    rates = [stage.dropout.active_rate(rng) for stage in stages]
+    if not any(rates):
+        return None
+    shapes = [(like.shape[0], stage.delta.w.shape[0]) for stage in stages for _ in "sx"]
+    masks = [
+        dropout_mask(shape, like.dtype, rates[i // 2], rng)  # type: ignore[arg-type]
+        for i, shape in enumerate(shapes)
+    ]
+    flat = array_module(like.data).asarray(np.concatenate([mask.reshape(-1) for mask in masks]))
+    ends = np.cumsum([mask.size for mask in masks]).tolist()
+    return [
+        flat[end - mask.size : end].reshape(mask.shape)
+        for end, mask in zip(ends, masks, strict=True)
+    ]
 
 
 def join_answers(answers: Sequence[StageAnswer]) -> tuple[Tensor, Tensor, Tensor]:

@@ -52,8 +52,10 @@ from minissr.kernels.backend import array_module
 from minissr.models.heads import (
     FusionBlock,
     StageAnswer,
+    answer_together,
     coarse_ages,
     join_answers,
+    may_answer_together,
     slipped_regression,
 )
 from minissr.models.streams import BLOCKS, TwoStreams
@@ -271,21 +273,25 @@ class SSRNet(Module):
         rng : Generator
             Draws the dropout masks; required in training where the rate isn't 0.
         """
-        return self.regress(self.answers(images, rng))
+        if self.may_fuse and may_answer_together(self.stages):
+            return self.regress(*answer_together(self.stages, self.maps(images), rng))
+        return self.regress(*join_answers(self.answers(images, rng)))
+
+    def maps(self, images: Any) -> list[tuple[Tensor, Tensor]]:
+        """For each stage, coarsest first, the maps (s, x) of the level it looks at."""
+        weights = next(self.parameters()).data
+        every = self.streams(as_images(images, self.settings.image_size, weights))
+        return [every[level - 1] for level in self.levels]
 
     def answers(self, images: Any, rng: np.random.Generator | None = None) -> list[StageAnswer]:
         """What each stage says about the images, coarsest first."""
-        weights = next(self.parameters()).data
-        maps = self.streams(as_images(images, self.settings.image_size, weights))
-        return [
-            stage(*maps[level - 1], rng)
-            for stage, level in zip(self.stages, self.levels, strict=True)
-        ]
+        maps = self.maps(images)
+        return [stage(*pair, rng) for stage, pair in zip(self.stages, maps, strict=True)]
 
-    def regress(self, answers: list[StageAnswer]) -> Tensor:
-        """The stages' answers as ages in years, (N,)."""
+    def regress(self, p: Tensor, eta: Tensor, delta: Tensor) -> Tensor:
+        """The joined answers of all stages as ages in years, (N,)."""
         return ops.soft_stagewise_regression(
-            *join_answers(answers), stages=self.settings.stages, **self.formula()
+            p, eta, delta, stages=self.settings.stages, **self.formula()
         )
 
     def formula(self) -> dict[str, float]:
@@ -308,14 +314,17 @@ class SSRNet(Module):
         against the age of r, as in the first released weights' training. With `stage_loss`, the
         mean absolute errors of `coarse_ages` are added, their mean weighted by it.
         """
+        if not (self.settings.slip or self.settings.stage_loss):
+            predicted = self(images, rng)
+            return ops.mae(predicted, ages), predicted
         answers = self.answers(images, rng)
-        predicted = self.regress(answers)
+        predicted = self.regress(*join_answers(answers))
         if self.settings.slip:
             every = slipped_regression(answers, **self.formula())
             rows = np.broadcast_to(np.asarray(ages)[:, None], every.shape)
             return ops.mae(every, rows), predicted
         loss = ops.mae(predicted, ages)
-        coarse = coarse_ages(answers, **self.formula()) if self.settings.stage_loss else []
+        coarse = coarse_ages(answers, **self.formula())
         for age in coarse:
             loss = loss + ops.mae(age, ages) * (self.settings.stage_loss / len(coarse))
         return loss, predicted

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from minissr.autograd.tensor import Tensor
-from minissr.nn.layers import StreamBlock, choice, stem
+from minissr.nn.layers import StreamBlock, choice, follow, stem
 from minissr.nn.module import Module
 
 BLOCKS = 4
@@ -88,23 +88,36 @@ class TwoStreams(Module):
 
     def forward(self, images: Tensor) -> list[tuple[Tensor, Tensor]]:
         """images (N, H, W, 3) -> the maps (s, x) of levels 1 to 4, each (N, size, size, C)."""
+        if self.training and self.together(images):
+            return self.train_forward(images)
+        s, x = images, images
+        maps = []
         if not self.s:
-            maps, x = [], images
             for block_x in self.x:
                 x = block_x(x)
                 maps.append((x, x))
             return maps
-        s, x = self.first_level(images)
-        maps = [(s, x)]
-        for block_s, block_x in zip(self.s[1:], self.x[1:], strict=True):
+        for block_s, block_x in zip(self.s, self.x, strict=True):
             s, x = block_s(s), block_x(x)
             maps.append((s, x))
         return maps
 
-    def first_level(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """The maps (s, x) of level 1; of pixels, in training, by one op for both."""
-        first_s, first_x = self.s[0], self.x[0]
-        together = self.differ and self.may_fuse and first_s.may_fuse and first_x.may_fuse
-        if self.training and together and images.dtype == np.uint8:
-            return stem(first_s, first_x, images)
-        return first_s(images), first_x(images)
+    def together(self, images: Tensor) -> bool:
+        """Whether all blocks are computed as one op each, the first level's two as one together."""
+        return (
+            self.differ
+            and self.may_fuse
+            and images.dtype == np.uint8
+            and all(block.may_fuse for block in (*self.s, *self.x))
+        )
+
+    def train_forward(self, images: Tensor) -> list[tuple[Tensor, Tensor]]:
+        """`forward` of pixels in training; all moving statistics follow at the end."""
+        (s, x), seen = stem(self.s[0], self.x[0], images)
+        maps = [(s, x)]
+        for block_s, block_x in zip(self.s[1:], self.x[1:], strict=True):
+            (s, seen_s), (x, seen_x) = block_s.train_forward(s), block_x.train_forward(x)
+            maps.append((s, x))
+            seen += [seen_s, seen_x]
+        follow(seen)
+        return maps

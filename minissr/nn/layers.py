@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from minissr import ops
-from minissr.autograd.function import Array
+from minissr.autograd.function import Array, is_recording
 from minissr.autograd.tensor import Tensor
+from minissr.kernels import lookup
+from minissr.kernels.backend import backend_of
 from minissr.nn.init import Initializer, glorot_uniform
 from minissr.nn.module import Module, Parameter
 
@@ -225,10 +227,28 @@ class BatchNorm(Module):
 
     def follow(self, mean: Array, variance: Array, count: int) -> None:
         """Let the moving statistics follow those of a batch with `count` values a channel."""
-        if self.unbiased:
-            variance = variance * (count / (count - 1))
-        for moving, batch in ((self.moving_mean, mean), (self.moving_variance, variance)):
-            moving += (1 - self.momentum) * (batch - moving)
+        follow([Statistics(self, mean, variance, count)])
+
+
+class Statistics(NamedTuple):
+    """What a batch norm saw in a batch: mean and biased variance (channels,) of `count` values."""
+
+    norm: BatchNorm
+    mean: Array
+    variance: Array
+    count: int
+
+
+def follow(seen: Sequence[Statistics]) -> None:
+    """Let the moving statistics of several layers follow those of a batch, by one kernel."""
+    moving = [(s.norm.moving_mean, s.norm.moving_variance) for s in seen]
+    kernel = lookup("batch_norm_follow", backend_of("BatchNorm", [mean for mean, _ in moving]))
+    kernel(
+        moving,
+        [(s.mean, s.variance) for s in seen],
+        [1 - s.norm.momentum for s in seen],
+        [s.count / (s.count - 1) if s.norm.unbiased else 1.0 for s in seen],
+    )
 
 
 def check_batch(x: Tensor) -> None:
@@ -250,11 +270,15 @@ class Dropout(Module):
 
     def forward(self, x: Tensor, rng: np.random.Generator | None = None) -> Tensor:
         """x of any shape; `rng` draws the mask and is required in training unless rate is 0."""
+        return ops.dropout(x, self.rate, rng) if self.active_rate(rng) and rng else x
+
+    def active_rate(self, rng: np.random.Generator | None) -> float:
+        """The rate here and now, 0 in evaluation; refuses to drop out without a generator."""
         if not self.training or self.rate == 0:
-            return x
+            return 0.0
         if rng is None:
             raise ValueError("dropout in training needs rng=Generator; or call model.eval()")
-        return ops.dropout(x, self.rate, rng)
+        return self.rate
 
 
 class StreamBlock(Module):
@@ -272,8 +296,8 @@ class StreamBlock(Module):
     momentum : float
         Of the batch norm.
     fused : bool
-        Train with the one op `ops.stream_block` instead of four; the results agree to rounding.
-        Evaluation uses the four.
+        Compute with one op instead of four, in training and, where nothing is differentiated, in
+        evaluation; the results agree to rounding.
     """
 
     def __init__(
@@ -297,15 +321,19 @@ class StreamBlock(Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """x (N, H, W, channels), float or uint8 -> (N, OH, OW, filters)."""
-        if self.training and self.may_fuse:
-            return self.fused_forward(x)
+        if self.may_fuse and self.training:
+            y, seen = self.train_forward(x)
+            follow([seen])
+            return y
+        if self.may_fuse and not is_recording():
+            return self.eval_forward(x)
         if x.dtype.kind != "f":
             x = x.astype(self.conv.w.dtype)
         x = activate(self.norm(self.conv(x)), self.activation)
         return x if self.pool == "none" else POOLS[self.pool](x, 2)
 
-    def fused_forward(self, x: Tensor) -> Tensor:
-        """The same in training as one op."""
+    def train_forward(self, x: Tensor) -> tuple[Tensor, Statistics]:
+        """The same in training as one op, and what the norm shall follow."""
         check_batch(x)
         conv, norm = self.conv, self.norm
         y, mean, variance = ops.stream_block(
@@ -318,21 +346,42 @@ class StreamBlock(Module):
             activation=self.activation,
             pool=self.pool,
         )
-        kh, kw = conv.w.shape[:2]
-        norm.follow(mean, variance, x.shape[0] * (x.shape[1] - kh + 1) * (x.shape[2] - kw + 1))
-        return y
+        return y, Statistics(norm, mean, variance, values_a_channel(x, conv))
+
+    def eval_forward(self, x: Tensor) -> Tensor:
+        """The same in evaluation as one op, for answers only: it has no gradient."""
+        conv, norm = self.conv, self.norm
+        return ops.stream_block_answer(
+            x,
+            conv.w,
+            conv.b,
+            norm.gamma,
+            norm.beta,
+            norm.moving_mean,
+            norm.moving_variance,
+            eps=norm.eps,
+            activation=self.activation,
+            pool=self.pool,
+        )
 
 
-def stem(s: StreamBlock, x: StreamBlock, images: Tensor) -> tuple[Tensor, Tensor]:
+def values_a_channel(x: Tensor, conv: Conv2d) -> int:
+    """Of the convolution of x without padding: images times pixels."""
+    kh, kw = conv.w.shape[:2]
+    return x.shape[0] * (x.shape[1] - kh + 1) * (x.shape[2] - kw + 1)
+
+
+def stem(
+    s: StreamBlock, x: StreamBlock, images: Tensor
+) -> tuple[tuple[Tensor, Tensor], list[Statistics]]:
     """The first blocks of both streams on uint8 `images`, in training, as the one op `ops.stem`.
 
-    `s` is tanh with maximum, `x` ReLU with average pooling; returns their maps (s, x).
+    `s` is tanh with maximum, `x` ReLU with average pooling; returns their maps (s, x), and what
+    their norms shall follow.
     """
     check_batch(images)
     parameters = [(b.conv.w, b.conv.b, b.norm.gamma, b.norm.beta) for b in (x, s)]
-    maps, (mean_x, variance_x), (mean_s, variance_s) = ops.stem(images, *parameters, eps=x.norm.eps)
-    kh, kw = x.conv.w.shape[:2]
-    count = images.shape[0] * (images.shape[1] - kh + 1) * (images.shape[2] - kw + 1)
-    x.norm.follow(mean_x, variance_x, count)
-    s.norm.follow(mean_s, variance_s, count)
-    return maps[1], maps[0]
+    maps, of_x, of_s = ops.stem(images, *parameters, eps=x.norm.eps)
+    count = values_a_channel(images, x.conv)
+    seen = [Statistics(x.norm, *of_x, count), Statistics(s.norm, *of_s, count)]
+    return (maps[1], maps[0]), seen

@@ -20,8 +20,9 @@ _HOMES = {
     "norm": "batch_norm",
     "loss": "mae mse cross_entropy kl_divergence binary_cross_entropy",
     "stagewise": "soft_stagewise_regression",
-    "block": "stream_block stem",
+    "block": "stream_block stream_block_answer stem",
     "fuse": "fusion",
+    "head": "stage_answers",
 }
 _MODULE_OF = {name: module for module, names in _HOMES.items() for name in names.split()}
 

@@ -173,6 +173,22 @@ class LogSoftmax(Function):
         return g - ctx.xp.exp(y) * g.sum(axis=axis, keepdims=True)
 
 
+def check_dropout(rate: float, rng: Any) -> None:
+    """Refuse, in one sentence, what no mask can be drawn with."""
+    if not 0 <= rate <= 1:
+        raise ValueError(f"dropout rate {rate}; expected 0 (keep all) to 1 (drop all)")
+    if not isinstance(rng, np.random.Generator):
+        raise ValueError(f"dropout needs rng=np.random.default_rng(seed), got {rng!r}")
+
+
+def dropout_mask(
+    shape: tuple[int, ...], dtype: np.dtype, rate: float, rng: np.random.Generator
+) -> np.ndarray:
+    """0 with probability `rate`, else 1 / (1 - rate); drawn in float32 whatever the dtype."""
+    kept = rng.random(shape, dtype=np.float32) >= rate
+    return kept * dtype.type(1 / (1 - rate) if rate < 1 else 0.0)
+
+
 class Dropout(Function):
     """y = m x, where m is 0 with probability `rate` and 1 / (1 - rate) otherwise.
 
@@ -184,16 +200,11 @@ class Dropout(Function):
 
     @staticmethod
     def forward(ctx: Context, x: Array, *, rate: float, rng: np.random.Generator) -> Array:
-        if not 0 <= rate <= 1:
-            raise ValueError(f"dropout rate {rate}; expected 0 (keep all) to 1 (drop all)")
-        if not isinstance(rng, np.random.Generator):
-            raise ValueError(f"dropout needs rng=np.random.default_rng(seed), got {rng!r}")
+        check_dropout(rate, rng)
         if rate == 0:
             ctx.save(None)
             return x
-        kept = rng.random(x.shape, dtype=np.float32) >= rate
-        scale = 1 / (1 - rate) if rate < 1 else 0.0
-        mask = ctx.xp.asarray(kept * x.dtype.type(scale))
+        mask = ctx.xp.asarray(dropout_mask(x.shape, x.dtype, rate, rng))
         ctx.save(mask)
         return x * mask
 

@@ -12,7 +12,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from minissr.autograd.function import Array, Context, Function
+from minissr.autograd.function import Array, Context, Function, contiguous
+from minissr.kernels import lookup
+from minissr.kernels.backend import backend_of
 
 ACTIVATIONS = ("relu", "tanh")
 POOLS = ("avg", "max", "none")
@@ -207,3 +209,45 @@ def stream_block(
         x, w, bias, gamma, beta, eps=eps, activation=activation, pool=pool
     )
     return y, mean, var
+
+
+def stream_block_answer(
+    x: Any,
+    w: Any,
+    bias: Any,
+    gamma: Any,
+    beta: Any,
+    mean: Array,
+    var: Array,
+    *,
+    eps: float = 1e-3,
+    activation: str = "relu",
+    pool: str = "avg",
+) -> Any:
+    """One block of a stream, normalised by given statistics, without a gradient.
+
+    Batch norm is then an affine map a channel, and a kernel folds it, activation and pooling into
+    the convolution. Layers use this inside `no_grad`, and the four ops elsewhere.
+
+    Parameters
+    ----------
+    x : Tensor (N, H, W, C)
+        Float, or uint8 pixels.
+    w : Tensor (KH, KW, C, CO)
+    bias, gamma, beta : Tensor (CO,)
+    mean, var : ndarray (CO,)
+        Moving statistics of the convolution's output.
+    eps : float
+        Added to the variance.
+    activation : "relu" | "tanh"
+    pool : "avg" | "max" | "none"
+
+    Returns
+    -------
+    Tensor (N, OH, OW, CO)
+    """
+    arrays = [x.data, w.data, bias.data, gamma.data, beta.data, mean, var]
+    backend = backend_of("stream_block_answer", arrays)
+    check_block(x.data, w.data, activation, pool)
+    kernel = lookup("block_eval_forward", backend)
+    return type(x).from_op(kernel(*map(contiguous, arrays), eps, activation, pool), None, 0)

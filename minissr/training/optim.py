@@ -56,29 +56,28 @@ class Optimizer:
         for slot in self.slots:
             setattr(self, slot, xp.zeros_like(self.flat))
         self.views: list[Array] = []
-        self.grad_views: list[Array] = []
-        start = 0
+        self.starts = [0]  # where each parameter begins in `flat`, and where the last one ends
         for parameter in self.parameters:
             if parameter.dtype != self.flat.dtype:
                 raise ValueError(
                     f"parameters of {self.flat.dtype} and {parameter.dtype}; "
                     "convert the model with model.astype('float32') first"
                 )
-            stop = start + parameter.size
+            start, stop = self.starts[-1], self.starts[-1] + parameter.size
             parameter.data = self.flat[start:stop].reshape(parameter.shape)
             self.views.append(parameter.data)
-            self.grad_views.append(self.grad[start:stop].reshape(parameter.shape))
-            start = stop
+            self.starts.append(stop)
 
     def step(self) -> None:
         """Change the parameters by their gradients; one without a gradient counts as 0."""
-        for parameter, view, grad in zip(self.parameters, self.views, self.grad_views, strict=True):
+        for parameter, view in zip(self.parameters, self.views, strict=True):
             if parameter.data is not view:
                 raise RuntimeError(
                     f"parameter {parameter.name or parameter.shape} was given another array; "
                     "build the optimiser after model.to() or model.astype()"
                 )
-            grad[...] = 0 if parameter.grad is None else parameter.grad
+        self.kernel("gather")([parameter.read_grad() for parameter in self.parameters],
+                              self.starts, self.grad)  # fmt: skip
         self.steps += 1
         self.update()
 

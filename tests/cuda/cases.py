@@ -299,6 +299,55 @@ def fusion(world: World, pool: str, size: int) -> Any:
 
 
 @case(waits=True)
+def stem_of_many_channels(world: World) -> Any:
+    """Odd pooled maps, more than one group of channels, and more tiles than fit side by side."""
+    images, unit, offset, eps = world.bytes(3, 13, 37, 3), 1.0, 0.0, 1e-3
+    parameters = []
+    for co in (35, 2):
+        parameters += [world.normal(3, 3, 3, co, scale=0.01), *(world.normal(co) for _ in range(3))]
+    ys, relu, tanh, saved = world.call("stem_forward", images, unit, offset, eps, *parameters)
+    gys = [world.normal(*y.shape) for y in ys]
+    grads = world.call("stem_backward", *gys, images, unit, offset, eps, saved)
+    return ys, relu, tanh, grads
+
+
+@case(waits=True)
+def stem_of_another_window(world: World) -> Any:
+    images, eps = world.bytes(2, 9, 8, 2), 1e-3
+    parameters = []
+    for co in (3, 2):
+        parameters += [world.normal(2, 2, 2, co, scale=0.01), *(world.normal(co) for _ in range(3))]
+    ys, relu, tanh, saved = world.call("stem_forward", images, 1.0, 0.0, eps, *parameters)
+    gys = [world.normal(*y.shape) for y in ys]
+    return ys, relu, tanh, world.call("stem_backward", *gys, images, 1.0, 0.0, eps, saved)
+
+
+def block_answer(world: World, x: Any, w: Any, activation: str, pool: str) -> Any:
+    """A block of given statistics."""
+    co = w.shape[3]
+    bias, gamma, beta, mean = (world.normal(co) for _ in range(4))
+    var = world.put(world.rng.uniform(0.5, 2, co).astype(world.dtype))
+    settings = (mean, var, 1e-3, activation, pool)
+    return world.call("block_eval_forward", x, w, bias, gamma, beta, *settings)
+
+
+@case(waits=True)
+def answer_relu_avg(world: World) -> Any:
+    return block_answer(world, world.normal(2, 13, 20, 9), world.normal(3, 3, 9, 34), "relu", "avg")
+
+
+@case(waits=True)
+def answer_tanh_max(world: World) -> Any:
+    w = world.normal(3, 3, 3, 5, scale=0.01)
+    return block_answer(world, world.bytes(2, 12, 19, 3), w, "tanh", "max")
+
+
+@case(waits=True)
+def answer_without_pool(world: World) -> Any:
+    return block_answer(world, world.normal(3, 6, 7, 3), world.normal(3, 3, 3, 6), "relu", "none")
+
+
+@case(waits=True)
 def fusion_max(world: World) -> Any:
     return fusion(world, "max", 4)
 
@@ -306,6 +355,67 @@ def fusion_max(world: World) -> Any:
 @case(waits=True)
 def fusion_avg(world: World) -> Any:
     return fusion(world, "avg", 2)
+
+
+# ---- the head ---------------------------------------------------------------------------------
+
+
+def head(
+    world: World,
+    sizes: tuple[tuple[int, int, int], ...],
+    activations: tuple[str, str, str, str],
+    dropped: bool = False,
+) -> Any:
+    """Forward and backward of stages of (height, pool, bins)."""
+    n, channels_s, channels_x, compact = 3, 5, 34, 3
+    maps, parameters, masks = [], [], []
+    for height, pool, bins in sizes:
+        width = height + 2
+        features = height // pool * (width // pool) * compact
+        maps += [world.normal(n, height, width, c) for c in (channels_s, channels_x)]
+        mixed = bins if activations[2] == "none" else 2 * bins
+        mix = [None, None] if mixed == bins else [world.normal(bins, mixed), world.normal(mixed)]
+        few = features**-0.5
+        parameters += [
+            *(world.normal(1, 1, channels_s, compact), world.normal(compact)),
+            *(world.normal(1, 1, channels_x, compact), world.normal(compact)),
+            *(world.normal(features, 1, scale=few / 3), world.normal(1)),
+            *(world.normal(features, bins, scale=few), world.normal(bins)),
+            *(world.normal(features, bins, scale=few / 3), world.normal(bins)),
+            *mix,
+            *(world.normal(mixed, bins), world.normal(bins)),
+            *(world.normal(mixed, bins), world.normal(bins)),
+        ]
+        for _ in "sx":
+            mask = (world.rng.random((n, features)) > 0.3) / 0.7
+            masks.append(world.put(mask.astype(world.dtype)) if dropped else None)
+    pools = [pool for _, pool, _ in sizes]
+    arguments = (maps, parameters, masks, pools, activations)
+    p, eta, delta, saved = world.call("head_forward", *arguments)
+    grads = [world.normal(*y.shape) for y in (p, eta, delta)]
+    return p, eta, delta, world.call("head_backward", *grads, *arguments, saved)
+
+
+@case(waits=True)
+def head_as_ours(world: World) -> Any:
+    sizes = ((4, 1, 3), (7, 3, 2), (9, 4, 4))
+    return head(world, sizes, ("tanh", "tanh", "tanh", "softmax"), dropped=True)
+
+
+@case(waits=True)
+def head_as_released(world: World) -> Any:
+    return head(world, ((6, 2, 3), (5, 5, 3)), ("relu", "leaky_relu", "relu6", "softplus"))
+
+
+@case(waits=True)
+def head_without_mix(world: World) -> Any:
+    return head(world, ((5, 2, 3),), ("linear", "softplus", "none", "relu"))
+
+
+@case(waits=True)
+def head_composed(world: World) -> Any:
+    """More features than the fused head has room for."""
+    return head(world, ((14, 1, 2),), ("tanh", "tanh", "tanh", "softmax"))
 
 
 # ---- the rest ---------------------------------------------------------------------------------
@@ -321,6 +431,26 @@ def stagewise(world: World) -> Any:
     g_age = world.normal(n)
     grads = world.call("stagewise_backward", g_age, p, eta, delta, width, index, *formula)
     return age, width, index, grads
+
+
+@case()
+def gather(world: World) -> Any:
+    """More arrays than a launch takes; one of them left out, one a view with gaps."""
+    parts = [world.normal(7 * k % 300 + 1, 2) for k in range(19)]
+    parts[3], parts[5] = None, world.normal(9, 4)[:, :2]
+    sizes = [6 if part is None else part.shape[0] * 2 for part in parts]
+    starts = np.cumsum([0, *sizes]).tolist()
+    flat = world.normal(starts[-1])
+    world.call("gather", parts, starts, flat)
+    return flat
+
+
+@case()
+def batch_norm_follow(world: World) -> Any:
+    moving = [(world.normal(c), world.normal(c)) for c in (3, 300, 7, 1, 5)]
+    batch = [(world.normal(len(m)), world.normal(len(m))) for m, _ in moving]
+    world.call("batch_norm_follow", moving, batch, [0.1, 0.2, 0.3, 0.4, 0.5], [1, 1.5, 1, 2, 1])
+    return moving
 
 
 @case()

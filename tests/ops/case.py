@@ -15,7 +15,9 @@ from hypothesis import strategies as st
 import minissr.ops
 from minissr.autograd.function import Function
 from minissr.ops.arrange import Concat
+from minissr.kernels.head.composed import Parameters
 from minissr.ops.block import Stem
+from minissr.ops.head import Head
 
 STREAM_PARAMETERS = ("w", "bias", "gamma", "beta")
 
@@ -26,6 +28,10 @@ CLEAR = 0.01  # how far inputs stay from a kink, and equal things apart: 1000 st
 VARIADIC: dict[type[Function], list[str]] = {
     Concat: ["first", "second"],
     Stem: [f"{stream}_{name}" for stream in ("relu", "tanh") for name in STREAM_PARAMETERS],
+    Head: [
+        *(f"{stream}_{k}" for k in (1, 2) for stream in "sx"),
+        *(f"{name}_{k}" for k in (1, 2) for name in Parameters._fields),
+    ],
 }
 
 # Inputs that never get a gradient.

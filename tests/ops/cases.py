@@ -40,6 +40,7 @@ from minissr.ops.basic import (
 from minissr.ops.block import Block, Stem
 from minissr.ops.conv import Conv2d
 from minissr.ops.fuse import Fusion
+from minissr.ops.head import Head
 from minissr.ops.linear import Dense, MatMul
 from minissr.ops.loss import (
     REDUCTIONS,
@@ -58,6 +59,7 @@ from tests.ops.image_cases import (
     blocks,
     convolutions,
     fusions,
+    heads,
     maps,
     pools,
     stems,
@@ -269,6 +271,7 @@ CASES: dict[type[Function], st.SearchStrategy[Case]] = {
     Block: blocks(),
     Stem: stems(),
     Fusion: fusions(),
+    Head: heads(),
     MeanAbsoluteError: regressions(),
     MeanSquaredError: regressions(),
     CrossEntropy: classifications(soft_only=False, reduction=st.sampled_from(REDUCTIONS)),

@@ -171,3 +171,45 @@ def fusions(draw: st.DrawFn) -> Case:
         near_tie = pool == "max" and closest_in_windows(values, size, "relu") < CLEAR / 10
         if abs(values).min() > CLEAR / 10 and not near_tie:
             return Case((x, w, bias), {"pool": pool, "size": size})
+
+
+@st.composite
+def heads(draw: st.DrawFn) -> Case:
+    """Two stages of any kind, away from the kinks of the fusion and of its activations."""
+    rng, n = np.random.default_rng(draw(seeds)), draw(st.integers(1, 2))
+    smooth = ["tanh", "softplus", "linear"]
+    f_s, f_x = draw(st.sampled_from(smooth)), draw(st.sampled_from(smooth))
+    f_mix = draw(st.sampled_from(["tanh", "none", "softplus"]))
+    f_p = draw(st.sampled_from(["softmax", "softmax", "tanh", "softplus"]))
+    dropped, compact = draw(st.booleans()), draw(st.integers(1, 3))
+    pools = tuple(draw(st.integers(1, 2)) for _ in range(2))
+    stage_maps: list[np.ndarray] = []
+    parameters: list[np.ndarray | None] = []
+    masks: list[np.ndarray | None] = []
+    for pool in pools:
+        side, bins, channels = draw(st.integers(2, 3)), draw(st.integers(1, 3)), (2, 3)
+        features = (side // pool) ** 2 * compact
+        mixed = bins if f_mix == "none" else 2 * bins
+        while True:
+            pair = [rng.standard_normal((n, side, side, c)) for c in channels]
+            convs = [rng.standard_normal((1, 1, c, compact)) for c in channels]
+            biases = [rng.standard_normal(compact) for _ in channels]
+            values = [
+                conv2d_forward(x, w, b, (1, 1), (0, 0, 0, 0), 1)
+                for x, w, b in zip(pair, convs, biases, strict=True)
+            ]
+            clear = min(abs(v).min() for v in values) > CLEAR / 10
+            if clear and closest_in_windows(values[0], pool, "relu") > CLEAR / 10:
+                break
+        dense = [(features, 1), (features, bins), (features, bins)]
+        dense += [] if f_mix == "none" else [(bins, mixed)]
+        dense += [(mixed, bins), (mixed, bins)]
+        layers = [a for i, o in dense for a in (rng.standard_normal((i, o)) / i**0.5,
+                                                rng.standard_normal(o))]  # fmt: skip
+        if f_mix == "none":
+            layers[6:6] = [None, None]
+        stage_maps += pair
+        parameters += [convs[0], biases[0], convs[1], biases[1], *layers]
+        masks += [(rng.random((n, features)) > 0.3) / 0.7 if dropped else None for _ in "sx"]
+    settings = {"masks": tuple(masks), "pools": pools, "activations": (f_s, f_x, f_mix, f_p)}
+    return Case((*stage_maps, *parameters), settings)

@@ -182,3 +182,26 @@ extern "C" __global__ void batch_norm_eval_grad(const real* __restrict__ gy,
     const int c = e % C;
     gx[e] = gy[e] * (gamma[c] / sqrt(var[c] + eps));
 }
+
+// Moving statistics follow a batch's, of up to four layers: m += rate (b - m).
+//   thread   one channel of one layer, mean and variance
+//   grid     (largest C / 256, 4) blocks of 256
+//   shared   none
+//   bytes    4 numbers read and 2 written a channel
+extern "C" __global__ void batch_norm_follow(real* __restrict__ mean0, real* __restrict__ var0,
+    real* __restrict__ mean1, real* __restrict__ var1, real* __restrict__ mean2,
+    real* __restrict__ var2, real* __restrict__ mean3, real* __restrict__ var3,
+    const real* __restrict__ seen_mean0, const real* __restrict__ seen_var0,
+    const real* __restrict__ seen_mean1, const real* __restrict__ seen_var1,
+    const real* __restrict__ seen_mean2, const real* __restrict__ seen_var2,
+    const real* __restrict__ seen_mean3, const real* __restrict__ seen_var3, int size0, int size1,
+    int size2, int size3, real rate0, real rate1, real rate2, real rate3, real correction0,
+    real correction1, real correction2, real correction3) {
+    const int c = blockIdx.x * blockDim.x + threadIdx.x;
+#define FOLLOW(k)                                                            \
+    if (blockIdx.y == k && c < size##k) {                                    \
+        mean##k[c] += rate##k * (seen_mean##k[c] - mean##k[c]);              \
+        var##k[c] += rate##k * (seen_var##k[c] * correction##k - var##k[c]); \
+    }
+    FOLLOW(0) FOLLOW(1) FOLLOW(2) FOLLOW(3)
+}

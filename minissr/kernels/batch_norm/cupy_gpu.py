@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from minissr.kernels import cuda, register
@@ -11,6 +12,7 @@ Array = Any  # cupy.ndarray
 BATCH_NORM = cuda.Program(__file__, "batch_norm.cu")
 CHANNELS, LANES = 32, 8  # of a block that sums
 THREADS = 256
+LAYERS = 4  # of a launch of batch_norm_follow
 
 
 def rows_of(x: Array) -> tuple[int, int]:
@@ -100,3 +102,31 @@ def batch_norm_eval_backward(
     blocks = cuda.blocks(x.size, THREADS)
     BATCH_NORM.launch("batch_norm_eval_grad", x.dtype, blocks, THREADS, *arguments)
     return gx, ggamma, gbeta
+
+
+@register("batch_norm_follow", "cupy")
+def batch_norm_follow(
+    moving: Sequence[tuple[Array, Array]],
+    batch: Sequence[tuple[Array, Array]],
+    rates: Sequence[float],
+    corrections: Sequence[float],
+) -> None:
+    """Moving statistics of several layers follow a batch's, in place; four layers in a launch."""
+    for first in range(0, len(moving), LAYERS):
+        some = slice(first, first + LAYERS)
+        spare = LAYERS - len(moving[some])
+        pointers = [
+            array
+            for pairs in (moving, batch)
+            for pair in [*pairs[some], *[(None, None)] * spare]
+            for array in pair
+        ]
+        sizes = [len(mean) for mean, _ in moving[some]]
+        numbers = [
+            value
+            for values in (sizes, rates[some], corrections[some])
+            for value in [*values, *[0] * spare]
+        ]
+        grid = (cuda.blocks(max(sizes), THREADS), LAYERS)
+        dtype = moving[first][0].dtype
+        BATCH_NORM.launch("batch_norm_follow", dtype, grid, THREADS, *pointers, *numbers)

@@ -11,9 +11,13 @@ from __future__ import annotations
 import numpy as np
 
 from minissr.kernels import register
+from minissr.kernels.batch_norm import numpy_ref
 from minissr.kernels.batch_norm.numpy_ref import rows, scale_of
 from minissr.kernels.geometry import Array
 from minissr.kernels.jit import pjit, prange
+
+# A few numbers a layer: nothing to share out among threads.
+batch_norm_follow = register("batch_norm_follow", "numba")(numpy_ref.batch_norm_follow)
 
 CHUNKS = 64  # at most so many
 CHUNK_ROWS = 256  # ... of at least so many rows

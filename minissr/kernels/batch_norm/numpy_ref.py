@@ -23,6 +23,8 @@ Evaluation takes an empty batch (M = 0); training has no statistics then, and th
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from minissr.kernels import register
@@ -85,3 +87,21 @@ def batch_norm_eval_backward(
     """The gradients gx (..., C), ggamma (C,), gbeta (C,), the statistics being constants."""
     _, ggamma, gbeta = parameter_grads(gy, x, mean, var, eps)
     return gy * scale_of(gamma, var, eps), ggamma, gbeta
+
+
+@register("batch_norm_follow", "numpy")
+def batch_norm_follow(
+    moving: Sequence[tuple[Array, Array]],
+    batch: Sequence[tuple[Array, Array]],
+    rates: Sequence[float],
+    corrections: Sequence[float],
+) -> None:
+    """Let moving statistics follow a batch's, in place: m += rate (b - m), of several layers.
+
+    Each pair is (mean, variance), both (C,); a batch's variance is multiplied by the layer's
+    correction first.
+    """
+    layers = zip(moving, batch, rates, corrections, strict=True)
+    for (moving_mean, moving_variance), (mean, variance), rate, correction in layers:
+        moving_mean += rate * (mean - moving_mean)
+        moving_variance += rate * (variance * correction - moving_variance)

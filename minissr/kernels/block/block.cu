@@ -1,7 +1,8 @@
-// A stream block in training, forward: convolution, batch norm, activation, 2x2 pooling.
+// A stream block forward: convolution, batch norm, activation, 2x2 pooling.
 //
-// Batch norm needs the statistics of the whole batch before any number can be normalised, so there
-// are two launches: one computes the convolution and its statistics, one does all the rest.
+// In training, batch norm needs the statistics of the whole batch before any number can be normalised, so there
+// are two launches: one computes the convolution and its statistics, one does all the rest. For an answer the statistics are
+// given, and one launch does everything.
 #include "common.cuh"
 #include "conv_tile.cuh"
 #include "block_point.cuh"
@@ -146,4 +147,42 @@ extern "C" __global__ void block_activate(const real* __restrict__ z,
     for (int p = 0; p < 4; p++)
         a[p] = activated(z[((n * OH + i + p / 2) * OW + j + p % 2) * CO + q], norm, activation);
     y[output] = pool == AVG ? (a[0] + a[1] + a[2] + a[3]) * real(0.25) : a[first_maximum(a)];
+}
+
+// y of given statistics: the batch norm, an affine map a channel, the activation and the pool are
+// applied where the convolution is, in registers.
+//   thread   2 x 2 pixels, that is one window, of 4 channels
+//   block    8 x 16 pixels of one image, 32 channels
+//   grid     (tiles of 8 x 16 pixels, CO / 32, N) blocks of 256
+//   shared   what a tile needs (conv_tile.cuh)
+//   bytes    a block reads 180 C numbers of x and 288 C weights, writes 1024 numbers (4096 unpooled)
+extern "C" __global__ void __launch_bounds__(THREADS, 2)
+    block_answer(const INPUT* __restrict__ x, const real* __restrict__ w,
+                 const real* __restrict__ bias, const real* __restrict__ gamma,
+                 const real* __restrict__ beta, const real* __restrict__ mean,
+                 const real* __restrict__ var, real* __restrict__ y, int H, int W, int C, int CO,
+                 real eps, int activation, int pool) {
+    __shared__ Patch patch;
+    __shared__ Weights weights;
+    const int OH = H - KH + 1, OW = W - KW + 1, first = blockIdx.y * TILE_CHANNELS;
+    const Tile tile = tile_of(blockIdx.x, blockIdx.z, OH, OW);
+    real values[4][4];
+    convolve(x, w, patch, weights, tile, first, H, W, C, CO, values);
+    const int i = tile.top + window_row(), j = tile.left + window_column(), n = tile.image;
+    for (int k = 0; k < 4; k++) {
+        const int q = first + 4 * channel_group() + k;
+        if (q >= CO) continue;
+        Norm norm = norm_of(q, gamma, beta, mean, var, eps);
+        norm.mean -= bias[q];
+        real a[4];
+        for (int p = 0; p < 4; p++) a[p] = activated(values[p][k], norm, activation);
+        if (pool == NONE) {
+            for (int p = 0; p < 4; p++)
+                if (i + p / 2 < OH && j + p % 2 < OW)
+                    y[((n * OH + i + p / 2) * OW + j + p % 2) * CO + q] = a[p];
+        } else if (i + 1 < OH && j + 1 < OW) {
+            y[((n * (OH / 2) + i / 2) * (OW / 2) + j / 2) * CO + q] =
+                pool == AVG ? (a[0] + a[1] + a[2] + a[3]) * real(0.25) : a[first_maximum(a)];
+        }
+    }
 }

@@ -18,7 +18,7 @@
 #define CHANNELS 32
 #define LANES 8
 
-// gbeta and ggamma. The block that finishes last adds up what all left behind, in a fixed order.
+// gbeta and ggamma, and the zeros that are gbias. The block that finishes last adds up what all left behind, in a fixed order.
 //   thread   channel c, every eighth of its block's windows of 2 x 2 pixels
 //   block    `share` windows of 32 channels
 //   grid     (parts, CO / 32) blocks of (32, 8)
@@ -29,7 +29,7 @@ extern "C" __global__ void __launch_bounds__(256, 2)
                     const real* __restrict__ gamma, const real* __restrict__ beta,
                     const real* __restrict__ mean, const real* __restrict__ var,
                     real* __restrict__ parts, real* __restrict__ gbeta, real* __restrict__ ggamma,
-                    unsigned* __restrict__ arrived, int N, int OH, int OW, int CO, int share,
+                    real* __restrict__ gbias, unsigned* __restrict__ arrived, int N, int OH, int OW, int CO, int share,
                     real eps, int activation, int pool) {
     __shared__ double cells[2][LANES][CHANNELS];
     const int c = threadIdx.x, q = blockIdx.y * CHANNELS + c;
@@ -76,6 +76,7 @@ extern "C" __global__ void __launch_bounds__(256, 2)
         for (int r = 0; r < LANES; r++) sum += cells[threadIdx.y][r][c];
         real* total = threadIdx.y == 0 ? gbeta : ggamma;
         total[q] = real(sum);
+        if (threadIdx.y == 0) gbias[q] = 0;
     }
 }
 

@@ -64,6 +64,31 @@ def forward(
     return active, mean, var, (conv, active)
 
 
+def eval_forward(
+    backend: str,
+    x: np.ndarray,
+    w: np.ndarray,
+    bias: np.ndarray,
+    gamma: np.ndarray,
+    beta: np.ndarray,
+    mean: np.ndarray,
+    var: np.ndarray,
+    eps: float,
+    activation: str,
+    pool: str,
+) -> np.ndarray:
+    """The block normalised by given statistics, `mean` and `var` (CO,): y (N, OH, OW, CO)."""
+    x = x.astype(w.dtype, copy=False)
+    conv = lookup("conv2d_forward", backend)(x, w, bias, STRIDE, VALID, GROUPS)
+    y = lookup("batch_norm_eval_forward", backend)(conv, gamma, beta, mean, var, eps)
+    y = np.maximum(y, 0) if activation == "relu" else np.tanh(y)
+    if pool == "avg":
+        y = lookup("avg_pool_forward", backend)(y, WINDOW, POOL_STRIDE, VALID, False)
+    elif pool == "max":
+        y, _ = lookup("max_pool_forward", backend)(y, WINDOW, POOL_STRIDE, VALID)
+    return y
+
+
 def backward(
     backend: str,
     gy: np.ndarray,

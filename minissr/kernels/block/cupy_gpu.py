@@ -1,4 +1,4 @@
-"""The stream block of the CUDA backend: two launches forward, four backward.
+"""The stream block of the CUDA backend: two launches forward, four backward, one to answer.
 
 The convolution's output is written once, by the launch that also takes its statistics; everything
 behind it (batch norm, activation, pooling, and their gradients) is computed where it is needed and
@@ -83,6 +83,36 @@ def block_forward(
     return y, mean, var, (z,)
 
 
+@register("block_eval_forward", "cupy")
+def block_eval_forward(
+    x: Array,
+    w: Array,
+    bias: Array,
+    gamma: Array,
+    beta: Array,
+    mean: Array,
+    var: Array,
+    eps: float,
+    activation: str,
+    pool: str,
+) -> Array:
+    """See `composed.eval_forward`; one launch."""
+    arguments: tuple[Any, ...] = (x, w, bias, gamma, beta, mean, var)
+    if not fits(w):
+        return composed.eval_forward("cupy", *arguments, eps, activation, pool)
+    n, oh, ow, co = conv_shape(x, w)
+    y = cuda.xp().empty(
+        (n, oh, ow, co) if pool == "none" else (n, oh // 2, ow // 2, co), w.dtype
+    )
+    tiles = cuda.blocks(oh, TILE_ROWS) * cuda.blocks(ow, TILE_COLUMNS)
+    grid = (tiles, cuda.blocks(co, TILE_CHANNELS), n)
+    settings = (*x.shape[1:], co, eps, ACTIVATIONS[activation], POOLS[pool])
+    FORWARD.launch(
+        "block_answer", w.dtype, grid, THREADS, *arguments, y, *settings, defines=defines(w, x)
+    )
+    return y
+
+
 @register("block_backward", "cupy")
 def block_backward(
     gy: Array,
@@ -114,12 +144,13 @@ def block_backward(
     kinds = (ACTIVATIONS[activation], POOLS[pool])
     groups = cuda.blocks(co, CHANNELS)
 
-    gbeta, ggamma = empty(co, dtype), empty(co, dtype)
+    gbeta, ggamma, gbias = empty(co, dtype), empty(co, dtype), empty(co, dtype)
     rows, columns = ((oh + 1) // 2, (ow + 1) // 2) if pool == "none" else (oh // 2, ow // 2)
     workers, share = cuda.shares(n * rows * columns, groups)
     parts = empty((workers, 2, co), dtype)
     statistics = (gamma, beta, mean, var)
-    arguments = (gy, z, *statistics, parts, gbeta, ggamma, cuda.arrival_counters(groups))
+    sums = (gbeta, ggamma, gbias)
+    arguments = (gy, z, *statistics, parts, *sums, cuda.arrival_counters(groups))
     settings = (n, oh, ow, co, share, eps, *kinds)
     BACKWARD.launch(
         "block_grad_sums",
@@ -150,4 +181,4 @@ def block_backward(
         if onto is not None:
             onto += gx
             gx = onto
-    return gx, gw, cuda.xp().zeros_like(gamma), ggamma, gbeta
+    return gx, gw, gbias, ggamma, gbeta

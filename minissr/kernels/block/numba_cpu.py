@@ -24,3 +24,10 @@ def block_backward(
     if numba_simd.fits(x, w):
         return numba_simd.backward(*arguments)
     return composed.backward("numba", *arguments)
+
+
+@register("block_eval_forward", "numba")
+def block_eval_forward(x, w, bias, gamma, beta, mean, var, eps, activation, pool):
+    """See `composed.eval_forward`; `kernels.inference` has what is fused."""
+    arguments = (x, w, bias, gamma, beta, mean, var, eps, activation, pool)
+    return composed.eval_forward("numba", *arguments)

@@ -9,3 +9,6 @@ from minissr.kernels.block import composed
 
 block_forward = register("block_forward", "numpy")(partial(composed.forward, "numpy"))
 block_backward = register("block_backward", "numpy")(partial(composed.backward, "numpy"))
+block_eval_forward = register("block_eval_forward", "numpy")(
+    partial(composed.eval_forward, "numpy")
+)

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any
+
+import numpy as np
 
 from minissr.kernels import cuda, register
 from minissr.kernels.optim.numpy_ref import adam_scales
@@ -11,6 +16,30 @@ Array = Any  # cupy.ndarray
 
 OPTIM = cuda.Program(__file__, "optim.cu")
 THREADS = 256
+PARTS = 16  # of a launch of gather
+
+
+def contiguous(part: Array | None) -> Array | None:
+    """`part` as a kernel can read it."""
+    return None if part is None else cuda.xp().ascontiguousarray(part)
+
+
+@functools.lru_cache(maxsize=64)
+def on_device(starts: tuple[int, ...], device: int) -> Array:
+    """Where the parts begin, as int32 in device memory; copied there once."""
+    return cuda.xp().asarray(np.array(starts, np.int32))
+
+
+@register("gather", "cupy")
+def gather(parts: Sequence[Array | None], starts: Sequence[int], flat: Array) -> None:
+    """Copy arrays into `flat` (P,), part i from starts[i] on; None is zeros. 16 in a launch."""
+    table = on_device(tuple(starts), cuda.xp().cuda.Device().id)
+    for first in range(0, len(parts), PARTS):
+        some = [contiguous(part) for part in parts[first : first + PARTS]]
+        longest = max(b - a for a, b in pairwise(starts[first : first + len(some) + 1]))
+        grid = (max(1, cuda.blocks(longest, THREADS)), PARTS)
+        padded = some + [None] * (PARTS - len(some))
+        OPTIM.launch("gather", flat.dtype, grid, THREADS, *padded, table, flat, first, len(some))
 
 
 @register("adam_step", "cupy")

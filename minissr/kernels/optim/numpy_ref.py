@@ -22,6 +22,7 @@ PyTorch leaves lr out of the velocity and multiplies by today's; the two agree w
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -39,6 +40,13 @@ def adam_scales(
     if form == "pytorch":  # numerator and denominator multiplied by `root`
         return lr * root / (1 - beta1**step), eps * root
     raise ValueError(f"Adam form {form!r} is neither keras nor pytorch")
+
+
+@register("gather", "numpy")
+def gather(parts: Sequence[Array | None], starts: Sequence[int], flat: Array) -> None:
+    """Copy arrays one after the other into `flat` (P,), part i from starts[i] on; None is zeros."""
+    for part, start, stop in zip(parts, starts[:-1], starts[1:], strict=True):
+        flat[start:stop] = 0 if part is None else part.reshape(-1)
 
 
 @register("adam_step", "numpy")

@@ -35,3 +35,36 @@ extern "C" __global__ void sgd_step(real* __restrict__ param, const real* __rest
     velocity[i] = speed;
     param[i] += nesterov ? momentum * speed - step : speed;
 }
+
+// Arrays one after the other into one: flat[starts[first + k] ...] = part k; no array is zeros.
+//   thread   numbers of one array, a grid apart
+//   grid     (blocks, 16) blocks of 256
+//   shared   none
+//   bytes    1 number read and 1 written a number
+extern "C" __global__ void gather(const real* __restrict__ part0, const real* __restrict__ part1,
+        const real* __restrict__ part2, const real* __restrict__ part3,
+        const real* __restrict__ part4, const real* __restrict__ part5,
+        const real* __restrict__ part6, const real* __restrict__ part7,
+        const real* __restrict__ part8, const real* __restrict__ part9,
+        const real* __restrict__ part10, const real* __restrict__ part11,
+        const real* __restrict__ part12, const real* __restrict__ part13,
+        const real* __restrict__ part14, const real* __restrict__ part15,
+        const int* __restrict__ starts, real* __restrict__ flat, int first, int count) {
+    const int k = blockIdx.y;
+    if (k >= count) return;
+    const real* part;
+    switch (k) {  // an array of pointers, indexed, would live in memory
+        case 0: part = part0; break; case 1: part = part1; break;
+        case 2: part = part2; break; case 3: part = part3; break;
+        case 4: part = part4; break; case 5: part = part5; break;
+        case 6: part = part6; break; case 7: part = part7; break;
+        case 8: part = part8; break; case 9: part = part9; break;
+        case 10: part = part10; break; case 11: part = part11; break;
+        case 12: part = part12; break; case 13: part = part13; break;
+        case 14: part = part14; break; case 15: part = part15; break;
+        default: return;
+    }
+    const int begin = starts[first + k], end = starts[first + k + 1];
+    for (int e = begin + blockIdx.x * blockDim.x + threadIdx.x; e < end; e += gridDim.x * blockDim.x)
+        flat[e] = part ? part[e - begin] : real(0);
+}
