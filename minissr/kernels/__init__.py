@@ -10,8 +10,7 @@ Contract of every kernel: inputs are C-contiguous and of one float dtype (uint8 
 kernel says so); inputs are never modified and results are newly allocated, except by the
 optimiser steps and the moving statistics, which work in place, and an argument named `onto`: a
 gradient is added to it in place, and it is returned for that gradient; the same inputs give the
-same bits with any number of
-threads.
+same bits with any number of threads.
 """
 
 from __future__ import annotations
@@ -48,6 +47,8 @@ KERNELS = {
     "head_backward": "head",
     "stagewise_forward": "stagewise",
     "stagewise_backward": "stagewise",
+    "error_forward": "loss",
+    "error_backward": "loss",
     "gather": "optim",
     "adam_step": "optim",
     "sgd_step": "optim",

@@ -321,7 +321,8 @@ class SSRNet(Module):
         predicted = self.regress(*join_answers(answers))
         if self.settings.slip:
             every = slipped_regression(answers, **self.formula())
-            rows = np.broadcast_to(np.asarray(ages)[:, None], every.shape)
+            xp = array_module(predicted.data)
+            rows = xp.broadcast_to(xp.asarray(ages)[:, None], every.shape)
             return ops.mae(every, rows), predicted
         loss = ops.mae(predicted, ages)
         coarse = coarse_ages(answers, **self.formula())

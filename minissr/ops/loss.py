@@ -53,14 +53,13 @@ class MeanAbsoluteError(Function):
 
     @staticmethod
     def forward(ctx: Context, x: Array, *, target: Any) -> Array:
-        error = x - target_like(ctx, x, target)
-        ctx.save(error)
-        return ctx.xp.asarray(abs(error).mean())
+        target = target_like(ctx, x, target)
+        ctx.save(x, target, "absolute")
+        return ctx.kernel("error_forward")(*ctx.saved)
 
     @staticmethod
     def backward(ctx: Context, g: Array) -> Array:
-        (error,) = ctx.saved
-        return ctx.xp.sign(error) * (g / error.size)
+        return ctx.kernel("error_backward")(g, *ctx.saved)
 
 
 class MeanSquaredError(Function):
@@ -68,14 +67,13 @@ class MeanSquaredError(Function):
 
     @staticmethod
     def forward(ctx: Context, x: Array, *, target: Any) -> Array:
-        error = x - target_like(ctx, x, target)
-        ctx.save(error)
-        return ctx.xp.asarray((error * error).mean())
+        target = target_like(ctx, x, target)
+        ctx.save(x, target, "squared")
+        return ctx.kernel("error_forward")(*ctx.saved)
 
     @staticmethod
     def backward(ctx: Context, g: Array) -> Array:
-        (error,) = ctx.saved
-        return error * (g * 2 / error.size)
+        return ctx.kernel("error_backward")(g, *ctx.saved)
 
 
 class CrossEntropy(Function):

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from minissr.training import metrics
+from minissr.training.feed import feed
 from minissr.training.measure import health_of, network_input, predict_ages
 from minissr.training.progress import Bar
 from minissr.training.report import draw_progress
@@ -45,14 +46,14 @@ def train_epoch(session: Session, bar: Bar) -> float:
     last_save = started
     faces: Any = session.batches.epoch(progress.epoch, start_batch=progress.batch)
     with contextlib.closing(faces):
-        for images, ages, _ in faces:
+        wanted = ((network_input(i, session.data.preprocessing), ages) for i, ages, _ in faces)
+        for inputs, targets, ages in feed(wanted, config.backend):
             session.optimizer.lr = session.schedule(progress.step)
             masks = np.random.default_rng((config.seed, progress.step))
-            inputs = network_input(images, session.data.preprocessing)
 
             with session.profile.step():
                 model.zero_grad()
-                loss, predicted = model.loss(inputs, ages, rng=masks)
+                loss, predicted = model.loss(inputs, targets, rng=masks)
                 loss.backward()
                 session.optimizer.step()
 

@@ -453,6 +453,16 @@ def batch_norm_follow(world: World) -> Any:
     return moving
 
 
+@case(waits=True)
+def errors(world: World) -> Any:
+    x, target = world.whole(-3, 3, 531), world.whole(-3, 3, 531)  # with ties
+    found = []
+    for kind in ("absolute", "squared"):
+        found += [world.call("error_forward", x, target, kind)]
+        found += [world.call("error_backward", found[-1], x, target, kind)]
+    return found
+
+
 @case()
 def adam(world: World) -> Any:
     found = []

@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 
 import minissr.ops
 from minissr.autograd.function import Function
-from minissr.ops.arrange import Concat
 from minissr.kernels.head.composed import Parameters
+from minissr.ops.arrange import Concat
 from minissr.ops.block import Stem
 from minissr.ops.head import Head
 

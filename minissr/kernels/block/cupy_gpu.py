@@ -24,6 +24,8 @@ GW_ROWS = 4  # of a tile of block_weight_grad
 # Blocks that share the tiles of a sum among them. Fixed, so that the rounding is everywhere the
 # same; enough to fill a large device, few enough that one block can add up what they leave.
 WORKERS = 512
+# A block leaves as many sums as there are weights, so it has to have summed some tiles.
+LEAST_TILES = 4
 LARGEST_WINDOW = 3  # what fits into shared memory
 
 
@@ -101,9 +103,7 @@ def block_eval_forward(
     if not fits(w):
         return composed.eval_forward("cupy", *arguments, eps, activation, pool)
     n, oh, ow, co = conv_shape(x, w)
-    y = cuda.xp().empty(
-        (n, oh, ow, co) if pool == "none" else (n, oh // 2, ow // 2, co), w.dtype
-    )
+    y = cuda.xp().empty((n, oh, ow, co) if pool == "none" else (n, oh // 2, ow // 2, co), w.dtype)
     tiles = cuda.blocks(oh, TILE_ROWS) * cuda.blocks(ow, TILE_COLUMNS)
     grid = (tiles, cuda.blocks(co, TILE_CHANNELS), n)
     settings = (*x.shape[1:], co, eps, ACTIVATIONS[activation], POOLS[pool])
@@ -163,7 +163,7 @@ def block_backward(
     )
 
     tiles = n * cuda.blocks(oh, GW_ROWS) * cuda.blocks(ow, TILE_COLUMNS)
-    workers = min(tiles, max(1, WORKERS // 4))
+    workers = min(cuda.blocks(tiles, LEAST_TILES), WORKERS // 4)
     partial = empty((workers, *w.shape), dtype)
     sizes = (n, height, width, c, co, eps, *kinds)
     grid = (workers, cuda.blocks(c, CHANNELS), groups)

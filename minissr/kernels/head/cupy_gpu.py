@@ -110,9 +110,7 @@ def head_backward(
         more = (w.mix_w, w.p_w, w.eta_w, *masks[2 * k : 2 * k + 2], gs, gx, small, parts, flat)
         counters = cuda.arrival_counters(1)
         settings = (n, *sizes, *codes(activations))
-        BACKWARD.launch(
-            "head_stage_grad", dtype, n, THREADS, *arrays, *more, counters, *settings
-        )
+        BACKWARD.launch("head_stage_grad", dtype, n, THREADS, *arrays, *more, counters, *settings)
         map_grads += [gs, gx]
         parameter_grads += cut(flat, w)
         first += len(w.p_b)

@@ -28,7 +28,7 @@ VIEWS = set(
     "ravel reshape result_type shape split squeeze swapaxes transpose".split()
 )
 METHODS = set(
-    "all any argmax argmin argsort astype clip copy cumprod cumsum dot fill flatten max mean min "
+    "all any argmax argmin argsort clip copy cumprod cumsum dot fill flatten max mean min "
     "nonzero prod put repeat reshape ravel round sort squeeze std sum swapaxes take transpose "
     "var view".split()
 )
@@ -182,6 +182,12 @@ class ndarray(np.lib.mixins.NDArrayOperatorsMixin):  # noqa: N801
     def tolist(self) -> Any:
         note("to host", "tolist", self.nbytes, self.nbytes)
         return self._array.tolist()
+
+    def astype(self, dtype: Any, order: str = "K", copy: bool = True) -> ndarray:
+        if not copy and dtype == self.dtype:
+            return self  # no work for the device
+        settings = {"order": order, "copy": copy}
+        return compute("astype", np.ndarray.astype, (self, dtype), settings)
 
     def __len__(self) -> int:
         return len(self._array)

@@ -72,10 +72,10 @@ class RawKernel:
         self.compile()
         module = self.module._module
         arguments = [unwrap(a) for a in args]
-        (stream or current_stream()).note_launch(self.name)
         self._note(grid, block, arguments, args)
-        module.launch(
-            self.name, tuple(map(int, grid)), tuple(map(int, block)), arguments, shared_mem
+        sizes = tuple(map(int, grid)), tuple(map(int, block))
+        (stream or current_stream()).do(
+            self.name, lambda: module.launch(self.name, *sizes, arguments, shared_mem)
         )
 
     def _note(

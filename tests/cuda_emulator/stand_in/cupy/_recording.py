@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
 _logs: list[list[Work]] = []
+guards: list[Callable[[str, str], None]] = []  # called with kind and name; may refuse
 
 
 @dataclass(frozen=True)
@@ -49,6 +50,8 @@ def record() -> Iterator[list[Work]]:
 
 def note(*arguments: Any, **settings: Any) -> None:
     """Enter a piece of work into every open log."""
+    for guard in guards:
+        guard(*arguments[:2])
     if _logs:
         work = Work(*arguments, **settings)
         for log in _logs:

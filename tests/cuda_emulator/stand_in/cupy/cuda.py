@@ -6,12 +6,15 @@ a capture is ended by the stream that began it); the work itself is done at once
 
 from __future__ import annotations
 
+import contextlib
 import sys
+from collections.abc import Callable, Iterator
 from types import ModuleType
 from typing import Any
 
 import numpy as np
 
+from cupy import _recording
 from cupy._recording import note
 
 
@@ -35,7 +38,7 @@ class Stream:
 
     def __init__(self, null: bool = False, non_blocking: bool = False) -> None:
         self._outer: list[Stream] = []
-        self._captured: list[str] | None = None
+        self._captured: list[tuple[str, Callable[[], None]]] | None = None
 
     def __enter__(self) -> Stream:
         self._outer.append(_State.stream)
@@ -78,23 +81,28 @@ class Stream:
     def is_capturing(self) -> bool:
         return self._captured is not None
 
-    def note_launch(self, name: str) -> None:
-        """A kernel was launched on this stream."""
-        if self._captured is not None:
-            self._captured.append(name)
+    def do(self, name: str, work: Callable[[], None]) -> None:
+        """A kernel was launched on this stream: run it, or remember it while capturing."""
+        if self._captured is None:
+            work()
+        else:
+            self._captured.append((name, work))
 
 
 class Graph:
-    """What was captured. It remembers names only: launching it computes nothing."""
+    """What was captured, to be done by `launch` as often as one likes."""
 
-    def __init__(self, names: list[str]) -> None:
-        self.names = names
+    def __init__(self, launches: list[tuple[str, Callable[[], None]]]) -> None:
+        self._launches = launches
+        self.names = [name for name, _ in launches]
 
     def upload(self, stream: Stream | None = None) -> None:
         pass
 
     def launch(self, stream: Stream | None = None) -> None:
         note("graph", "graph of " + ", ".join(self.names))
+        for _, work in self._launches:
+            work()
 
 
 class Event:
@@ -117,6 +125,14 @@ class Event:
 
 class _State:
     stream: Stream
+
+
+def _refuse_while_capturing(kind: str, name: str) -> None:
+    if kind not in ("kernel", "graph") and _State.stream.is_capturing():
+        raise NotImplementedError(f"the stand-in captures kernels only, and {name} is a {kind}")
+
+
+_recording.guards.append(_refuse_while_capturing)
 
 
 Stream.null = Stream()
@@ -161,8 +177,17 @@ def is_available() -> bool:
     return True
 
 
+@contextlib.contextmanager
+def using_allocator(allocator: Callable[[int], Any] | None = None) -> Iterator[None]:
+    """Where arrays get their memory; here all of it is the host's."""
+    yield
+
+
 class MemoryPool:
     """A pool that holds nothing back."""
+
+    def malloc(self, size: int) -> Any:
+        raise NotImplementedError("the stand-in's arrays have no allocator")
 
     def used_bytes(self) -> int:
         return 0
