@@ -366,7 +366,10 @@ def head(
     activations: tuple[str, str, str, str],
     dropped: bool = False,
 ) -> Any:
-    """Forward and backward of stages of (height, pool, bins)."""
+    """Forward and backward of stages of (height, pool, bins).
+
+    The weights are small, so that nothing saturates: 1 - tanh^2 then loses its digits.
+    """
     n, channels_s, channels_x, compact = 3, 5, 34, 3
     maps, parameters, masks = [], [], []
     for height, pool, bins in sizes:
@@ -377,14 +380,14 @@ def head(
         mix = [None, None] if mixed == bins else [world.normal(bins, mixed), world.normal(mixed)]
         few = features**-0.5
         parameters += [
-            *(world.normal(1, 1, channels_s, compact), world.normal(compact)),
-            *(world.normal(1, 1, channels_x, compact), world.normal(compact)),
+            *(world.normal(1, 1, channels_s, compact, scale=0.3), world.normal(compact)),
+            *(world.normal(1, 1, channels_x, compact, scale=0.1), world.normal(compact)),
             *(world.normal(features, 1, scale=few / 3), world.normal(1)),
-            *(world.normal(features, bins, scale=few), world.normal(bins)),
-            *(world.normal(features, bins, scale=few / 3), world.normal(bins)),
+            *(world.normal(features, bins, scale=few), world.normal(bins, scale=0.3)),
+            *(world.normal(features, bins, scale=few / 3), world.normal(bins, scale=0.3)),
             *mix,
-            *(world.normal(mixed, bins), world.normal(bins)),
-            *(world.normal(mixed, bins), world.normal(bins)),
+            *(world.normal(mixed, bins, scale=0.3), world.normal(bins, scale=0.3)),
+            *(world.normal(mixed, bins, scale=0.3), world.normal(bins, scale=0.3)),
         ]
         for _ in "sx":
             mask = (world.rng.random((n, features)) > 0.3) / 0.7
