@@ -122,7 +122,7 @@ class Context:
 
 def contiguous(value: Any) -> Any:
     """`value` itself unless it is an array whose memory is not in C order; then a copy."""
-    if hasattr(value, "flags") and not value.flags.c_contiguous:
+    if hasattr(value, "strides") and not value.flags.c_contiguous:
         return array_module(value).ascontiguousarray(value)
     return value
 

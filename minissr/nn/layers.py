@@ -231,12 +231,12 @@ class BatchNorm(Module):
 
 
 class Statistics(NamedTuple):
-    """What a batch norm saw in a batch: mean and biased variance (channels,) of `count` values."""
+    """What a batch norm saw in a batch: mean and biased variance (channels,) of some values."""
 
     norm: BatchNorm
     mean: Array
     variance: Array
-    count: int
+    values: int
 
 
 def follow(seen: Sequence[Statistics]) -> None:
@@ -247,7 +247,7 @@ def follow(seen: Sequence[Statistics]) -> None:
         moving,
         [(s.mean, s.variance) for s in seen],
         [1 - s.norm.momentum for s in seen],
-        [s.count / (s.count - 1) if s.norm.unbiased else 1.0 for s in seen],
+        [s.values / (s.values - 1) if s.norm.unbiased else 1.0 for s in seen],
     )
 
 
@@ -382,6 +382,9 @@ def stem(
     check_batch(images)
     parameters = [(b.conv.w, b.conv.b, b.norm.gamma, b.norm.beta) for b in (x, s)]
     maps, of_x, of_s = ops.stem(images, *parameters, eps=x.norm.eps)
-    count = values_a_channel(images, x.conv)
-    seen = [Statistics(x.norm, *of_x, count), Statistics(s.norm, *of_s, count)]
+    values = values_a_channel(images, x.conv)
+    seen = [
+        Statistics(block.norm, mean, variance, values)
+        for block, (mean, variance) in ((x, of_x), (s, of_s))
+    ]
     return (maps[1], maps[0]), seen

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from minissr.autograd.function import Array, Context, Function
+from minissr.kernels.backend import array_module
 from minissr.ops.arrange import checked_axis
 
 if TYPE_CHECKING:
@@ -23,14 +24,14 @@ class Relu(Function):
 
     @staticmethod
     def forward(ctx: Context, x: Array) -> Array:
-        y = ctx.xp.maximum(x, x.dtype.type(0))
-        ctx.save(y)
+        y = ctx.kernel("activation_forward")(x, "relu", 0.0)
+        ctx.save(y)  # y > 0 exactly where x > 0
         return y
 
     @staticmethod
     def backward(ctx: Context, g: Array) -> Array:
-        (y,) = ctx.saved
-        return g * (y > 0)  # y > 0 exactly where x > 0
+        (known,) = ctx.saved
+        return ctx.kernel("activation_backward")(g, known, "relu", 0.0)
 
 
 class Relu6(Function):
@@ -38,14 +39,14 @@ class Relu6(Function):
 
     @staticmethod
     def forward(ctx: Context, x: Array) -> Array:
-        y = ctx.xp.minimum(ctx.xp.maximum(x, x.dtype.type(0)), x.dtype.type(6))
+        y = ctx.kernel("activation_forward")(x, "relu6", 0.0)
         ctx.save(y)
         return y
 
     @staticmethod
     def backward(ctx: Context, g: Array) -> Array:
-        (y,) = ctx.saved
-        return g * ((y > 0) & (y < 6))
+        (known,) = ctx.saved
+        return ctx.kernel("activation_backward")(g, known, "relu6", 0.0)
 
 
 class LeakyRelu(Function):
@@ -53,14 +54,14 @@ class LeakyRelu(Function):
 
     @staticmethod
     def forward(ctx: Context, x: Array, *, slope: float) -> Array:
-        factor = ctx.xp.where(x > 0, x.dtype.type(1), x.dtype.type(slope))
-        ctx.save(factor)
-        return x * factor
+        y = ctx.kernel("activation_forward")(x, "leaky_relu", slope)
+        ctx.save(x, slope)
+        return y
 
     @staticmethod
     def backward(ctx: Context, g: Array) -> Array:
-        (factor,) = ctx.saved
-        return g * factor
+        known, slope = ctx.saved
+        return ctx.kernel("activation_backward")(g, known, "leaky_relu", slope)
 
 
 class Tanh(Function):
@@ -73,14 +74,14 @@ class Tanh(Function):
 
     @staticmethod
     def forward(ctx: Context, x: Array) -> Array:
-        y = ctx.xp.tanh(x)
+        y = ctx.kernel("activation_forward")(x, "tanh", 0.0)
         ctx.save(y)
         return y
 
     @staticmethod
     def backward(ctx: Context, g: Array) -> Array:
-        (y,) = ctx.saved
-        return g * (1 - y * y)
+        (known,) = ctx.saved
+        return ctx.kernel("activation_backward")(g, known, "tanh", 0.0)
 
 
 def logistic(x: Array, xp: Any) -> Array:
@@ -97,14 +98,14 @@ class Sigmoid(Function):
 
     @staticmethod
     def forward(ctx: Context, x: Array) -> Array:
-        y = logistic(x, ctx.xp)
+        y = ctx.kernel("activation_forward")(x, "sigmoid", 0.0)
         ctx.save(y)
         return y
 
     @staticmethod
     def backward(ctx: Context, g: Array) -> Array:
-        (y,) = ctx.saved
-        return g * (y * (1 - y))
+        (known,) = ctx.saved
+        return ctx.kernel("activation_backward")(g, known, "sigmoid", 0.0)
 
 
 class Softplus(Function):
@@ -115,13 +116,26 @@ class Softplus(Function):
 
     @staticmethod
     def forward(ctx: Context, x: Array) -> Array:
+        y = ctx.kernel("activation_forward")(x, "softplus", 0.0)
         ctx.save(x)
-        return ctx.xp.maximum(x, x.dtype.type(0)) + ctx.xp.log1p(ctx.xp.exp(-abs(x)))
+        return y
 
     @staticmethod
     def backward(ctx: Context, g: Array) -> Array:
-        (x,) = ctx.saved
-        return g * logistic(x, ctx.xp)
+        (known,) = ctx.saved
+        return ctx.kernel("activation_backward")(g, known, "softplus", 0.0)
+
+
+def as_rows(x: Array, axis: int) -> tuple[Array, tuple[int, ...]]:
+    """`x` as rows (M, S) along `axis`, and its shape with that axis last."""
+    moved = array_module(x).moveaxis(x, axis, -1)
+    return moved.reshape(-1, x.shape[axis]), moved.shape
+
+
+def from_rows(rows: Array, shape: tuple[int, ...], axis: int) -> Array:
+    """What `as_rows` made rows of; of C order, as every result."""
+    xp = array_module(rows)
+    return xp.ascontiguousarray(xp.moveaxis(rows.reshape(shape), -1, axis))
 
 
 def log_softmax_of(x: Array, axis: int, xp: Any) -> Array:
@@ -141,15 +155,16 @@ class Softmax(Function):
     @staticmethod
     def forward(ctx: Context, x: Array, *, axis: int) -> Array:
         axis = checked_axis("softmax", axis, x.ndim)
-        e = ctx.xp.exp(x - x.max(axis=axis, keepdims=True))
-        y = e / e.sum(axis=axis, keepdims=True)
+        rows, shape = as_rows(x, axis)
+        y = ctx.kernel("softmax_forward")(rows, False)
         ctx.save(y, axis)
-        return y
+        return from_rows(y, shape, axis)
 
     @staticmethod
     def backward(ctx: Context, g: Array) -> Array:
         y, axis = ctx.saved
-        return y * (g - (g * y).sum(axis=axis, keepdims=True))
+        rows, shape = as_rows(g, axis)
+        return from_rows(ctx.kernel("softmax_backward")(rows, y, False), shape, axis)
 
 
 class LogSoftmax(Function):
@@ -163,14 +178,16 @@ class LogSoftmax(Function):
     @staticmethod
     def forward(ctx: Context, x: Array, *, axis: int) -> Array:
         axis = checked_axis("log_softmax", axis, x.ndim)
-        y = log_softmax_of(x, axis, ctx.xp)
+        rows, shape = as_rows(x, axis)
+        y = ctx.kernel("softmax_forward")(rows, True)
         ctx.save(y, axis)
-        return y
+        return from_rows(y, shape, axis)
 
     @staticmethod
     def backward(ctx: Context, g: Array) -> Array:
         y, axis = ctx.saved
-        return g - ctx.xp.exp(y) * g.sum(axis=axis, keepdims=True)
+        rows, shape = as_rows(g, axis)
+        return from_rows(ctx.kernel("softmax_backward")(rows, y, True), shape, axis)
 
 
 def check_dropout(rate: float, rng: Any) -> None:

@@ -140,7 +140,7 @@ class Cast(Function):
     @staticmethod
     def forward(ctx: Context, x: Array, *, dtype: np.dtype) -> Array:
         ctx.save(x.dtype)
-        return x.astype(dtype)
+        return ctx.kernel("pixels_to_float")(x, dtype) if x.dtype == np.uint8 else x.astype(dtype)
 
     @staticmethod
     def backward(ctx: Context, g: Array) -> Array:

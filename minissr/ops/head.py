@@ -112,6 +112,6 @@ def stage_answers(
         The stretch of each stage.
     """
     masks = [None] * (2 * len(maps)) if masks is None else masks
-    flat = [tensor for pair in maps for tensor in pair]
+    flat: list[Tensor | None] = [tensor for pair in maps for tensor in pair]
     flat += [tensor for stage in parameters for tensor in stage]
     return Head.apply(*flat, masks=tuple(masks), pools=tuple(pools), activations=activations)

@@ -60,16 +60,15 @@ class Dense(Function):
         if b is not None and b.shape != w.shape[1:]:
             raise ValueError(f"dense bias of shape {b.shape}; expected {w.shape[1:]}")
         ctx.save(x, w)
-        y = x @ w
-        return y if b is None else y + b
+        return ctx.kernel("dense_forward")(x, w, b)
 
     @staticmethod
     def backward(ctx: Context, g: Array) -> tuple[Array | None, Array | None, Array | None]:
         x, w = ctx.saved
         return (
-            g @ w.T if ctx.needs_grad[0] else None,
-            x.T @ g if ctx.needs_grad[1] else None,
-            g.sum(axis=0) if ctx.needs_grad[2] else None,
+            ctx.kernel("dense_input_grad")(g, w) if ctx.needs_grad[0] else None,
+            ctx.kernel("dense_weight_grad")(x, g) if ctx.needs_grad[1] else None,
+            ctx.kernel("dense_bias_grad")(g) if ctx.needs_grad[2] else None,
         )
 
 

@@ -16,6 +16,7 @@ import numpy as np
 
 from minissr.kernels import cuda, lookup
 from minissr.kernels.conv2d import cupy_gpu as conv_gpu
+from minissr.kernels.stem import cupy_gpu as stem_gpu
 
 ONE, SIDE_BY_SIDE = (1, 1), (2, 2)
 VALID = (0, 0, 0, 0)
@@ -312,6 +313,16 @@ def stem_of_many_channels(world: World) -> Any:
 
 
 @case(waits=True)
+def stem_of_few_blocks(world: World) -> Any:
+    """Every block sums several tiles."""
+    workers, stem_gpu.WORKERS = stem_gpu.WORKERS, 2
+    try:
+        return stem(world)
+    finally:
+        stem_gpu.WORKERS = workers
+
+
+@case(waits=True)
 def stem_of_another_window(world: World) -> Any:
     images, eps = world.bytes(2, 9, 8, 2), 1e-3
     parameters = []
@@ -454,6 +465,44 @@ def batch_norm_follow(world: World) -> Any:
     batch = [(world.normal(len(m)), world.normal(len(m))) for m, _ in moving]
     world.call("batch_norm_follow", moving, batch, [0.1, 0.2, 0.3, 0.4, 0.5], [1, 1.5, 1, 2, 1])
     return moving
+
+
+@case()
+def activations(world: World) -> Any:
+    x = world.put(np.concatenate([world.rng.standard_normal(300) * 4, [0, 6, 90, -90]]))
+    x, g = x.astype(world.dtype), world.normal(304)
+    found = []
+    for name in ("relu", "relu6", "leaky_relu", "tanh", "sigmoid", "softplus"):
+        y = world.call("activation_forward", x, name, 0.2)
+        known = x if name in ("leaky_relu", "softplus") else y
+        found += [y, world.call("activation_backward", g, known, name, 0.2)]
+    return found
+
+
+@case()
+def softmax(world: World) -> Any:
+    found = []
+    for log in (False, True):
+        y = world.call("softmax_forward", world.normal(131, 5, scale=30), log)
+        found += [y, world.call("softmax_backward", world.normal(131, 5), y, log)]
+    return found
+
+
+@case(waits=True)
+def dense(world: World) -> Any:
+    x, w, g = world.normal(70, 19), world.normal(19, 3), world.normal(70, 3)
+    return (
+        world.call("dense_forward", x, w, world.normal(3)),
+        world.call("dense_forward", x, w, None),
+        world.call("dense_input_grad", g, w),
+        world.call("dense_weight_grad", x, g),
+        world.call("dense_bias_grad", g),
+    )
+
+
+@case()
+def pixels_to_float(world: World) -> Any:
+    return world.call("pixels_to_float", world.bytes(7, 5, 3), world.dtype)
 
 
 @case(waits=True)

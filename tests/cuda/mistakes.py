@@ -17,9 +17,12 @@ from minissr.kernels.batch_norm import cupy_gpu as batch_norm_gpu
 from minissr.kernels.block import cupy_gpu as block_gpu
 from minissr.kernels.conv2d import cupy_gpu as conv_gpu
 from minissr.kernels.cuda import Program
+from minissr.kernels.head import cupy_gpu as head_gpu
+from minissr.kernels.loss import cupy_gpu as loss_gpu
 from minissr.kernels.optim import cupy_gpu as optim_gpu
 from minissr.kernels.pool2d import cupy_gpu as pool_gpu
 from minissr.kernels.stagewise import cupy_gpu as stagewise_gpu
+from minissr.kernels.stem import cupy_gpu as stem_gpu
 from minissr.kernels.warp import cupy_gpu as warp_gpu
 from tests import cuda_emulator
 from tests.cuda.cases import results
@@ -31,6 +34,8 @@ CONV3X3, GEMM, GROUPS = conv_gpu.CONV3X3, conv_gpu.GEMM, conv_gpu.GROUPS
 FORWARD, BACKWARD = block_gpu.FORWARD, block_gpu.BACKWARD
 POOL, NORM, OPTIM = pool_gpu.POOL2D, batch_norm_gpu.BATCH_NORM, optim_gpu.OPTIM
 STAGEWISE, WARP = stagewise_gpu.STAGEWISE, warp_gpu.WARP
+HEAD, HEAD_GRAD = head_gpu.FORWARD, head_gpu.BACKWARD
+STEM, STEM_GRAD, LOSS = stem_gpu.FORWARD, stem_gpu.BACKWARD, loss_gpu.LOSS
 
 
 @dataclass(frozen=True)
@@ -365,6 +370,135 @@ MISTAKES = [
         "(place[0] + (1 << 23)) >> 24",
         "place[0] >> 24",
         "warp",
+        "numpy",
+    ),
+    # The head, the stem, and what gathers.
+    Mistake(
+        "head: no barrier behind the features",
+        HEAD,
+        "    __syncthreads();  // the whole block reads these features\n",
+        "\n",
+        "head_as_released",
+        "tsan",
+    ),
+    Mistake(
+        "head: half of the lanes left out of a sum",
+        HEAD,
+        "for (int step = 16; step > 0; step /= 2)",
+        "for (int step = 8; step > 0; step /= 2)",
+        "head_as_ours",
+        "numpy",
+    ),
+    Mistake(
+        "head: shuffle by lanes that are not in the mask",
+        HEAD,
+        "__shfl_down_sync(0xffffffffu, value, step)",
+        "__shfl_down_sync(0x0000ffffu, value, step)",
+        "head_as_ours",
+        "numpy",
+    ),
+    Mistake(
+        "head: what delta tells the features is forgotten",
+        HEAD_GRAD,
+        "        g_u += h_delta * delta_w[i] * v[from + i];\n",
+        "\n",
+        "head_as_ours",
+        "numpy",
+    ),
+    Mistake(
+        "head: no barrier before the next pixels",
+        HEAD_GRAD,
+        "chunk.sums[e] += sum;\n        }\n        __syncthreads();",
+        "chunk.sums[e] += sum;\n        }\n",
+        "head_as_ours",
+        "tsan",
+    ),
+    Mistake(
+        "head: the last image left out of a sum",
+        HEAD_GRAD,
+        "for (int m = 0; m < N; m++) sum += parts[m * sums + e];",
+        "for (int m = 0; m < N - 1; m++) sum += parts[m * sums + e];",
+        "head_without_mix",
+        "numpy",
+    ),
+    Mistake(
+        "stem: no barrier before the next tile's pixels",
+        STEM,
+        "sums[k] += sum;\n        }\n        __syncthreads();",
+        "sums[k] += sum;\n        }\n",
+        "stem_of_few_blocks",
+        "tsan",
+    ),
+    Mistake(
+        "stem: pooled store guard off by one",
+        STEM,
+        "    if (i >= PH || j >= PW) return;\n",
+        "    if (i > PH || j >= PW) return;\n",
+        "stem_of_many_channels",
+        "asan",
+    ),
+    Mistake(
+        "stem: covariance of one triangle only",
+        STEM,
+        "covariance[a][b] = covariance[b][a] = totals",
+        "covariance[a][b] = totals",
+        "stem",
+        "numpy",
+    ),
+    Mistake(
+        "stem gradient: no barrier after fetching",
+        STEM_GRAD,
+        "        __syncthreads();\n        for (int i = 0; i < TILE_ROWS; i++)\n",
+        "        for (int i = 0; i < TILE_ROWS; i++)\n",
+        "stem",
+        "tsan",
+    ),
+    Mistake(
+        "stem gradient: flags of the other stream",
+        STEM_GRAD,
+        "passes = flags[window * CO + before + q];",
+        "passes = flags[window * CO + q];",
+        "stem",
+        "numpy",
+    ),
+    Mistake(
+        "answer: bias forgotten",
+        FORWARD,
+        "        norm.mean -= bias[q];\n",
+        "\n",
+        "answer_relu_avg",
+        "numpy",
+    ),
+    Mistake(
+        "answer: half a window stored",
+        FORWARD,
+        "} else if (i + 1 < OH && j + 1 < OW) {",
+        "} else if (i < OH && j + 1 < OW) {",
+        "answer_relu_avg",
+        "asan",
+    ),
+    Mistake(
+        "loss: no barrier in the tree of sums",
+        LOSS,
+        "        __syncthreads();\n        if (threadIdx.x < half)",
+        "        if (threadIdx.x < half)",
+        "errors",
+        "tsan",
+    ),
+    Mistake(
+        "gather: a part read from where it goes",
+        OPTIM,
+        "part[e - begin]",
+        "part[e]",
+        "gather",
+        "asan",
+    ),
+    Mistake(
+        "moving variance follows the mean",
+        NORM,
+        "(seen_var##k[c] * correction##k - var##k[c])",
+        "(seen_mean##k[c] * correction##k - var##k[c])",
+        "batch_norm_follow",
         "numpy",
     ),
 ]

@@ -99,13 +99,14 @@ def block_eval_forward(
     pool: str,
 ) -> Array:
     """See `composed.eval_forward`; one launch."""
-    arguments: tuple[Any, ...] = (x, w, bias, gamma, beta, mean, var)
     if not fits(w):
-        return composed.eval_forward("cupy", *arguments, eps, activation, pool)
+        given = (x, w, bias, gamma, beta, mean, var, eps, activation, pool)
+        return composed.eval_forward("cupy", *given)
     n, oh, ow, co = conv_shape(x, w)
     y = cuda.xp().empty((n, oh, ow, co) if pool == "none" else (n, oh // 2, ow // 2, co), w.dtype)
     tiles = cuda.blocks(oh, TILE_ROWS) * cuda.blocks(ow, TILE_COLUMNS)
     grid = (tiles, cuda.blocks(co, TILE_CHANNELS), n)
+    arguments = (x, w, bias, gamma, beta, mean, var)
     settings = (*x.shape[1:], co, eps, ACTIVATIONS[activation], POOLS[pool])
     FORWARD.launch(
         "block_answer", w.dtype, grid, THREADS, *arguments, y, *settings, defines=defines(w, x)

@@ -63,7 +63,7 @@ extern "C" __global__ void __launch_bounds__(THREADS, 2)
             v[from + feature] = sum / real(pool * pool);
         }
     }
-    __syncthreads();  // the features of this image are there, for the whole block to read
+    __syncthreads();  // the whole block reads these features
 
     // A warp for each unit of the layers a and b, and one for delta.
     for (int unit = t / 32; unit < 2 * S + 1; unit += WARPS) {

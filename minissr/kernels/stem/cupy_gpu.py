@@ -61,6 +61,7 @@ def stem_forward(
     tiles = tiles_of(n, oh, ow)
     workers = min(tiles, WORKERS)
     sums = empty((workers, MOMENTS), "float64")
+    arrays: tuple[Any, ...]
     arrays = (images, w_relu, w_tanh, bias_relu, bias_tanh, sums, mean, var, centre, q_mean, spread)
     sizes = (n, height, width, split, co, unit, offset)
     counters = cuda.arrival_counters(1)
