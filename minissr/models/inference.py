@@ -16,6 +16,7 @@ import numpy as np
 from minissr.autograd.function import no_grad
 from minissr.data.preprocessing import Preprocessing
 from minissr.kernels.backend import array_module, cpu_backend
+from minissr.models.device_inference import DeviceRun
 from minissr.models.heads import FusionBlock
 from minissr.models.ssrnet import SSRNet
 from minissr.nn.layers import StreamBlock
@@ -34,6 +35,8 @@ class InferenceEngine:
         any other network, or another backend, on its own layers.
     preprocessing : Preprocessing
         What the network wants its pixels to be; RGB in 0..255 by default.
+    graph : bool
+        For a network on a GPU: start its kernels as one CUDA graph; see `DeviceRun`.
 
     Attributes
     ----------
@@ -53,11 +56,15 @@ class InferenceEngine:
     array([31.4, 8.9], dtype=float32)
     """
 
-    def __init__(self, model: Module, preprocessing: Preprocessing | None = None) -> None:
+    def __init__(
+        self, model: Module, preprocessing: Preprocessing | None = None, graph: bool = False
+    ) -> None:
         preprocessing = Preprocessing() if preprocessing is None else preprocessing
         self.size = preprocessing.size
         self._run: Callable[[np.ndarray, np.ndarray], None]
-        if fits(model, preprocessing):
+        if array_module(next(model.parameters()).data) is not np:
+            self.fused, self._run = False, DeviceRun(model, preprocessing, graph)
+        elif fits(model, preprocessing):
             self.fused, self._run = True, FusedRun(Plan(cast(SSRNet, model), preprocessing))
         else:
             self.fused, self._run = False, LayerRun(model, preprocessing)

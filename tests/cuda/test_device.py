@@ -13,6 +13,7 @@ import pytest
 from benchmarks import gpu_check
 from minissr.kernels.backend import use_backend
 from minissr.models.device_inference import DeviceRun
+from minissr.models.inference import InferenceEngine
 from minissr.models.ssrnet import SSRNet
 from minissr.training.feed import feed
 from tests.training.tiny import NETWORK
@@ -71,6 +72,15 @@ def test_ages_of_a_device_are_those_of_the_layers(cp: Any, graph: bool) -> None:
     kinds = [work.kind for work in log]
     assert kinds == (["to device", "graph", "to host"] if graph else
                      ["to device", *["kernel"] * 12, "to host"])  # fmt: skip
+
+
+@pytest.mark.parametrize("graph", [False, True])
+def test_the_engine_of_a_network_on_the_device(cp: Any, graph: bool) -> None:
+    images = np.random.default_rng(3).integers(0, 256, (2, 64, 64, 3)).astype(np.uint8)
+    here = SSRNet(**NETWORK).eval()
+    with use_backend("cupy"):
+        ages = InferenceEngine(SSRNet(**NETWORK).to("cupy"), graph=graph)(images)
+    np.testing.assert_allclose(ages, InferenceEngine(here)(images), rtol=1e-4)
 
 
 def test_the_stand_in_captures_nothing_it_cannot_do_again(cp: Any) -> None:
