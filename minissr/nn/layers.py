@@ -270,7 +270,9 @@ class Dropout(Module):
 
     def forward(self, x: Tensor, rng: np.random.Generator | None = None) -> Tensor:
         """x of any shape; `rng` draws the mask and is required in training unless rate is 0."""
-        return ops.dropout(x, self.rate, rng) if self.active_rate(rng) and rng else x
+        if not self.active_rate(rng) or rng is None:
+            return x
+        return ops.dropout(x, self.rate, rng)
 
     def active_rate(self, rng: np.random.Generator | None) -> float:
         """The rate here and now, 0 in evaluation; refuses to drop out without a generator."""

@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from tests.cuda.mistakes import MISTAKES, Mistake, caught
+from tests.cuda.mistakes import MISTAKES
+from tests.cuda.planting import Mistake, caught
 
 pytestmark = pytest.mark.gpu_rungs
 
