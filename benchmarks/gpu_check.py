@@ -30,7 +30,7 @@ from typing import Any
 
 import numpy as np
 
-from minissr.kernels import device
+from minissr.kernels import cuda, device
 
 # A GPU fuses multiplications with additions, flushes the smallest numbers to 0 and has an exp and a
 # tanh of its own; the emulator's bounds of 1e-5 and 1e-12 are too narrow for it.
@@ -267,14 +267,10 @@ class CupyEvents:
     """CUDA events by CuPy."""
 
     def pair(self) -> tuple[Any, Any]:
-        import cupy
-
-        return cupy.cuda.Event(), cupy.cuda.Event()
+        return cuda.xp().cuda.Event(), cuda.xp().cuda.Event()
 
     def milliseconds(self, start: Any, stop: Any) -> float:
-        import cupy
-
-        return float(cupy.cuda.get_elapsed_time(start, stop))
+        return float(cuda.xp().cuda.get_elapsed_time(start, stop))
 
 
 class TorchEvents:
@@ -315,9 +311,8 @@ def bounds(batch: int) -> dict[str, Any]:
 
 def this_card() -> dict[str, Any]:
     """Peak operations and bandwidth from what the driver says of clocks and widths."""
-    import cupy
-
-    p = cupy.cuda.runtime.getDeviceProperties(cupy.cuda.Device().id)
+    runtime, here = cuda.xp().cuda.runtime, cuda.xp().cuda.Device()
+    p = runtime.getDeviceProperties(here.id)
     cores = {(6, 0): 64, (7, 0): 64, (7, 5): 64, (8, 0): 64}.get((p["major"], p["minor"]), 128)
     clock, memory_clock = p.get("clockRate", 0), p.get("memoryClockRate", 0)  # kHz; newer: gone
     return {

@@ -170,12 +170,15 @@ class FusionBlock(Module):
         return ops.flatten(POOLS[pool](maps, self.pool) if self.pool > 1 else maps)
 
 
-def answer_together(
+def joined_answers(
     stages: Sequence[FusionBlock],
     maps: Sequence[tuple[Tensor, Tensor]],
     rng: np.random.Generator | None,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """What all stages say about their maps (s, x), by one op: as `join_answers` joins it."""
+    """What all stages say about their maps (s, x), joined; by one op where that knows how to."""
+    if not may_answer_together(stages):
+        each = zip(stages, maps, strict=True)
+        return join_answers([stage(*pair, rng) for stage, pair in each])
     first = stages[0].prediction
     return ops.stage_answers(
         maps,

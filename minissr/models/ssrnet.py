@@ -52,10 +52,9 @@ from minissr.kernels.backend import array_module
 from minissr.models.heads import (
     FusionBlock,
     StageAnswer,
-    answer_together,
     coarse_ages,
     join_answers,
-    may_answer_together,
+    joined_answers,
     slipped_regression,
 )
 from minissr.models.streams import BLOCKS, TwoStreams
@@ -273,9 +272,7 @@ class SSRNet(Module):
         rng : Generator
             Draws the dropout masks; required in training where the rate isn't 0.
         """
-        if self.may_fuse and may_answer_together(self.stages):
-            return self.regress(*answer_together(self.stages, self.maps(images), rng))
-        return self.regress(*join_answers(self.answers(images, rng)))
+        return self.regress(*joined_answers(self.stages, self.maps(images), rng))
 
     def maps(self, images: Any) -> list[tuple[Tensor, Tensor]]:
         """For each stage, coarsest first, the maps (s, x) of the level it looks at."""
