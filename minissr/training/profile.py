@@ -143,10 +143,19 @@ def convolution(x: Any, w: Any) -> float:
     return 2.0 * x.shape[0] * out * w.size
 
 
+def head(given: list[Any], made: list[Any]) -> float:
+    """Of all stages: the 1x1 convolutions of their maps, which come first, and the small layers."""
+    count = 2 * made[2].shape[1]
+    windows = [array for array in given[count:] if array.ndim == 4]
+    layers = sum(array.size for array in given[count:] if array.ndim == 2)
+    return sum(map(convolution, given[:count], windows)) + 2.0 * len(given[0]) * layers
+
+
 # By op: floating point operations forward, from the arrays going in and coming out.
 COUNTED: dict[str, Callable[[list[Any], list[Any]], float]] = {
     "Stem": lambda given, made: convolution(given[0], given[1]) + convolution(given[0], given[5]),
     "Block": lambda given, made: convolution(given[0], given[1]),
+    "Head": head,
     "Fusion": lambda given, made: convolution(given[0], given[1]),
     "Conv2d": lambda given, made: 2.0 * math.prod(made[0].shape[:3]) * given[1].size,
     "Dense": lambda given, made: 2.0 * len(given[0]) * given[1].size,
