@@ -32,6 +32,8 @@ class Head(Function):
         arrays = tuple(map(contiguous, arrays))
         maps, parameters = arrays[: 2 * k], arrays[2 * k :]
         check_head(maps, parameters, masks, pools, activations)
+        dtype = maps[0].dtype
+        masks = tuple(m if m is None else ctx.xp.asarray(m, dtype=dtype) for m in masks)
         p, eta, delta, saved = ctx.kernel("head_forward")(
             maps, parameters, masks, pools, activations
         )
