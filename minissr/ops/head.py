@@ -20,6 +20,8 @@ class Head(Function):
     a GPU nothing else costs as much as starting a kernel for nine numbers an image.
     """
 
+    new_grads = True
+
     @staticmethod
     def forward(
         ctx: Context,

@@ -17,10 +17,12 @@ def block(world: World, x: Any, w: Any, activation: str, pool: str, need_gx: boo
     settings = (eps, activation, pool)
     y, mean, var, saved = world.call("block_forward", x, w, bias, gamma, beta, *settings)
     gy = world.normal(*y.shape)
-    grads = world.call(
-        "block_backward", gy, x, w, gamma, beta, *settings, mean, var, saved, need_gx
-    )
-    return y, mean, var, grads
+    arguments = (gy, x, w, gamma, beta, *settings, mean, var, saved, need_gx)
+    grads = world.call("block_backward", *arguments)
+    if not need_gx:
+        return y, mean, var, grads
+    onto = world.normal(*x.shape)
+    return y, mean, var, grads, world.call("block_backward", *arguments, onto)[0]
 
 
 @case(waits=True)

@@ -177,19 +177,21 @@ extern "C" __global__ void __launch_bounds__(256, 2)
 }
 
 // gx: the convolution of gz, KH - 1 and KW - 1 zeros around it, with the weights turned by 180
-// degrees and transposed.
+// degrees and transposed. With `add` it is added to what stands in gx already.
 //   thread   2 x 2 pixels of 4 input channels
 //   block    8 x 16 pixels of one image, 32 input channels
 //   grid     (tiles of 8 x 16 pixels, C / 32, N) blocks of 256
 //   shared   what a tile needs (conv_tile.cuh)
 //   bytes    a block reads 180 CO numbers of z, 45 CO of gy and 288 CO weights, writes 4096 numbers
+//            (and reads them, with `add`)
+//            (and reads them, with `add`)
 extern "C" __global__ void __launch_bounds__(THREADS, 2)
     block_input_grad(const real* __restrict__ gy, const real* __restrict__ z,
                      const real* __restrict__ w, const real* __restrict__ gamma,
                      const real* __restrict__ beta, const real* __restrict__ mean,
                      const real* __restrict__ var, const real* __restrict__ gbeta,
                      const real* __restrict__ ggamma, real* __restrict__ gx, int N, int H, int W,
-                     int C, int CO, real eps, int activation, int pool) {
+                     int C, int CO, real eps, int activation, int pool, int add) {
     __shared__ Patch patch;
     __shared__ Weights weights;
     const int OH = H - KH + 1, OW = W - KW + 1;
@@ -241,7 +243,9 @@ extern "C" __global__ void __launch_bounds__(THREADS, 2)
         if (i >= H || j >= W) continue;
         for (int k = 0; k < 4; k++) {
             const int c = first + 4 * channel_group() + k;
-            if (c < C) gx[((tile.image * H + i) * W + j) * C + c] = sums[p][k];
+            if (c >= C) continue;
+            real* g = gx + ((tile.image * H + i) * W + j) * C + c;
+            *g = add ? *g + sums[p][k] : sums[p][k];
         }
     }
 }

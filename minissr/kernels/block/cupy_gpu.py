@@ -174,12 +174,9 @@ def block_backward(
 
     gx = None
     if need_gx:
-        gx = empty(x.shape, dtype)
+        gx = empty(x.shape, dtype) if onto is None else onto
         tiles = cuda.blocks(height, TILE_ROWS) * cuda.blocks(width, TILE_COLUMNS)
         grid = (tiles, cuda.blocks(c, TILE_CHANNELS), n)
-        arguments = (gy, z, w, *statistics, gbeta, ggamma, gx, *sizes)
+        arguments = (gy, z, w, *statistics, gbeta, ggamma, gx, *sizes, onto is not None)
         BACKWARD.launch("block_input_grad", dtype, grid, THREADS, *arguments, defines=defines(w, x))
-        if onto is not None:
-            onto += gx
-            gx = onto
     return gx, gw, gbias, ggamma, gbeta
