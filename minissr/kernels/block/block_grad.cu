@@ -184,7 +184,6 @@ extern "C" __global__ void __launch_bounds__(256, 2)
 //   shared   what a tile needs (conv_tile.cuh)
 //   bytes    a block reads 180 CO numbers of z, 45 CO of gy and 288 CO weights, writes 4096 numbers
 //            (and reads them, with `add`)
-//            (and reads them, with `add`)
 extern "C" __global__ void __launch_bounds__(THREADS, 2)
     block_input_grad(const real* __restrict__ gy, const real* __restrict__ z,
                      const real* __restrict__ w, const real* __restrict__ gamma,
