@@ -31,8 +31,8 @@ class Head(Function):
         activations: tuple[str, str, str, str],
     ) -> tuple[Array, Array, Array]:
         k = len(pools)
-        arrays = tuple(map(contiguous, arrays))
-        maps, parameters = arrays[: 2 * k], arrays[2 * k :]
+        every: list[Any] = [contiguous(array) for array in arrays]
+        maps, parameters = tuple(every[: 2 * k]), tuple(every[2 * k :])
         check_head(maps, parameters, masks, pools, activations)
         dtype = maps[0].dtype
         masks = tuple(m if m is None else ctx.xp.asarray(m, dtype=dtype) for m in masks)
