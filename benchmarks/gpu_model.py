@@ -141,19 +141,28 @@ OPERATIONS: dict[str, Callable[[dict[str, Any]], float]] = {
 }
 
 
+# Kernels that also read what they write; the recording counts such arrays as written only.
+READ_TOO: dict[str, Callable[[dict[str, Any]], int]] = {
+    "block_input_grad": lambda a: int(a["gx"].nbytes if a["add"] else 0),
+    "adam_step": lambda a: int(a["param"].nbytes + a["m"].nbytes + a["v"].nbytes),
+}
+
+
 def as_launch(work: Any) -> Launch:
     """What the recording says, with operations."""
+    from minissr.kernels.cuda import declarations
+
     moved = work.bytes_read + work.bytes_written
     if work.kind in COPIES:
         return Launch(work.kind, work.name, work.bytes_read, 0.0)
-    if work.name in OPERATIONS:
-        from minissr.kernels.cuda import declarations
-
-        parameters = declarations(work.details["source"])[work.name]
-        names = (parameter.name for parameter in parameters)
-        arguments = dict(zip(names, work.details["arguments"], strict=True))
-        return Launch(work.kind, work.name, moved, OPERATIONS[work.name](arguments))
-    return Launch(work.kind, work.name, moved, moved / FLOAT)
+    if work.kind != "kernel":
+        return Launch(work.kind, work.name, moved, moved / FLOAT)
+    parameters = declarations(work.details["source"])[work.name]
+    names = (parameter.name for parameter in parameters)
+    arguments = dict(zip(names, work.details["arguments"], strict=True))
+    moved += READ_TOO[work.name](arguments) if work.name in READ_TOO else 0
+    flops = OPERATIONS[work.name](arguments) if work.name in OPERATIONS else moved / FLOAT
+    return Launch(work.kind, work.name, moved, flops)
 
 
 # ---- the passes -------------------------------------------------------------------------------
