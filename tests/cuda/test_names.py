@@ -116,5 +116,5 @@ def test_every_name_of_the_stand_in_exists_in_the_real_package(cp: Any) -> None:
 
 
 # The stand-in defines these here and also has them where the real package does (cuda.runtime,
-# cuda.memory). The last two are Python's.
-MOVED = {"CUDARuntimeError", "OutOfMemoryError", "Any", "ModuleType"}
+# cuda.memory). The others are Python's.
+MOVED = {"CUDARuntimeError", "OutOfMemoryError", "Any", "Callable", "Iterator", "ModuleType"}
