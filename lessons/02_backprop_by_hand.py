@@ -111,6 +111,7 @@ assert sum(w.size for w in weights.values()) == 12_321
 #
 # What is the error of a machine that never looks, and always says the median?
 
+
 # %%
 def mean_absolute_error(y, t):
     return np.abs(y - t).mean()
@@ -203,6 +204,7 @@ print(f"{asleep:.0%} of the bends pass on less than a twentieth")
 # The whole backward pass is six lines. Put it in a function, with a switch that we shall need
 # later.
 
+
 # %%
 def backward(x, t, z, h, y, w2, broken=False):
     """The gradients of Eq. 1 with respect to w1, b1, w2 and b2."""
@@ -223,6 +225,7 @@ gradient = backward(x, target, z, h, y, weights["w2"])
 # ## Is it right?
 #
 # Try: nudge a few weights of each array, and see what the error does. (Lesson 03 is about this.)
+
 
 # %%
 def error_with(name, place, nudge):
@@ -275,6 +278,7 @@ assert back < 2 * ahead
 #
 # Go a little way against the gradient, again and again. (The step of the second layer is longer:
 # its weights act on years directly.)
+
 
 # %%
 def learn(steps=300, broken=False):

@@ -99,7 +99,7 @@ style.label(ax, "step h", "relative error of the slope", "Too long a step, too s
 ax.legend(loc="lower left")
 style.show(
     fig,
-    "Error over step length, both logarithmic: three curves shaped like a V. In 64 bits the central "
+    "Error over step length, both logarithmic: three curves like a V. In 64 bits the central "
     "difference is best near 1e-5, to ten digits and more; ahead near 1e-8, to eight; in 32 bits "
     "only to five or six digits, near 1e-3.",
 )
@@ -234,7 +234,7 @@ axes[1].set_ylim(0, 90)
 axes[0].legend()
 style.show(
     fig,
-    "Two curves with two secants each, a long and a short one. At the kink of max(x, 0) the secants "
+    "Two curves with two secants each, a long and a short. At the kink of max(x, 0) the secants "
     "have quite different slopes; on the smooth curve the shorter one comes closer to the tangent.",
 )
 

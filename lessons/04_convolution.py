@@ -152,7 +152,7 @@ def as_windows(x, kh, kw):
 
 
 def conv_matrix(x, w, b):
-    kh, kw, c, co = w.shape
+    kh, kw, _, co = w.shape
     y = as_windows(x, kh, kw) @ w.reshape(-1, co) + b  # (N OH OW, 9 C) (9 C, C')
     return y.reshape(len(x), x.shape[1] - kh + 1, x.shape[2] - kw + 1, co)
 

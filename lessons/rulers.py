@@ -46,13 +46,24 @@ def rulers(
         index = np.arange(s) + eta[first : first + s]
         for i in range(s):
             # A little lower from bin to bin, so that one sees where shifted bins overlap.
-            ax.barh(rows - k - 0.13 * i, width, 0.3, left=start + index[i] * width,
-                    color=style.CYCLE[k], alpha=0.1 + 0.85 * min(1, max(0, p[first + i])),
-                    edgecolor="black", linewidth=0.6)  # fmt: skip
+            ax.barh(
+                rows - k - 0.13 * i,
+                width,
+                0.3,
+                left=start + index[i] * width,
+                color=style.CYCLE[k],
+                alpha=0.1 + 0.85 * min(1, max(0, p[first + i])),
+                edgecolor="black",
+                linewidth=0.6,
+            )
         end = start + float(p[first : first + s] @ index) * width
         ax.plot([end, end], [rows - k - 0.6, rows - k + 0.3], color="black", linestyle=":")
-        ax.annotate("", (end, rows - k - 0.55), (start, rows - k - 0.55),
-                    arrowprops={"arrowstyle": "->", "color": style.CYCLE[k]})  # fmt: skip
+        ax.annotate(
+            "",
+            (end, rows - k - 0.55),
+            (start, rows - k - 0.55),
+            arrowprops={"arrowstyle": "->", "color": style.CYCLE[k]},
+        )
         start, first = end, first + s
     ax.axvline(start, color="black", linewidth=1)
     style.label(ax, "age [years]", "stage", title or f"{start:.1f} years")
@@ -77,8 +88,9 @@ def explore(draw: Callable[..., None], **ranges: tuple[float, float, float]) -> 
     from IPython.display import display
 
     sliders = {
-        name: ipywidgets.FloatSlider(first, min=low, max=high, step=0.05, description=name,
-                                     continuous_update=False)  # fmt: skip
+        name: ipywidgets.FloatSlider(
+            first, min=low, max=high, step=0.05, description=name, continuous_update=False
+        )
         for name, (low, high, first) in ranges.items()
     }
     shown = ipywidgets.interactive_output(draw, sliders)

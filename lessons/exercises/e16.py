@@ -83,7 +83,7 @@ def suspicious(answer):
             got = attempted(answer(ages.copy()))
             require(
                 bool(got) == wanted,
-                f"answers from {ages.min():.1f} to {ages.max():.1f} years, whose faces are 1 to 90: "
+                f"answers from {ages.min():.1f} to {ages.max():.1f} years, for faces of 1 to 90: "
                 f"you said {bool(got)}",
             )
 
