@@ -175,7 +175,10 @@ def fusions(draw: st.DrawFn) -> Case:
 
 @st.composite
 def heads(draw: st.DrawFn) -> Case:
-    """Two stages of any kind, away from the kinks of the fusion and of its activations."""
+    """Two stages of any kind, away from the kinks of the fusion and of its activations.
+
+    Small weights: where layers saturate, the gradient drowns in what rounds a difference.
+    """
     rng, n = np.random.default_rng(draw(seeds)), draw(st.integers(1, 2))
     smooth = ["tanh", "softplus", "linear"]
     f_s, f_x = draw(st.sampled_from(smooth)), draw(st.sampled_from(smooth))
@@ -192,8 +195,8 @@ def heads(draw: st.DrawFn) -> Case:
         mixed = bins if f_mix == "none" else 2 * bins
         while True:
             pair = [rng.standard_normal((n, side, side, c)) for c in channels]
-            convs = [rng.standard_normal((1, 1, c, compact)) for c in channels]
-            biases = [rng.standard_normal(compact) for _ in channels]
+            convs = [rng.standard_normal((1, 1, c, compact)) / 2 for c in channels]
+            biases = [rng.standard_normal(compact) / 2 for _ in channels]
             values = [
                 conv2d_forward(x, w, b, (1, 1), (0, 0, 0, 0), 1)
                 for x, w, b in zip(pair, convs, biases, strict=True)
@@ -204,8 +207,8 @@ def heads(draw: st.DrawFn) -> Case:
         dense = [(features, 1), (features, bins), (features, bins)]
         dense += [] if f_mix == "none" else [(bins, mixed)]
         dense += [(mixed, bins), (mixed, bins)]
-        layers = [a for i, o in dense for a in (rng.standard_normal((i, o)) / i**0.5,
-                                                rng.standard_normal(o))]  # fmt: skip
+        layers = [a / 2 for i, o in dense for a in (rng.standard_normal((i, o)) / i**0.5,
+                                                    rng.standard_normal(o))]  # fmt: skip
         if f_mix == "none":
             layers[6:6] = [None, None]
         stage_maps += pair
