@@ -63,6 +63,9 @@ def batch_norm() -> Iterator[tuple[str, Any]]:
             yield kernel, run(kernel, gy, x, gamma, mean, var, 1e-3)
         kernel = "batch_norm_eval_forward"
         yield kernel, run(kernel, x, gamma, beta, mean, var, 1e-3)
+        moving = mean * 2, var * 2
+        run("batch_norm_follow", [moving], [(mean, var)], [0.1], [1.01])
+        yield "batch_norm_follow", moving
 
 
 def stream_parameters(seed: int, c: int, co: int) -> tuple[np.ndarray, ...]:
@@ -80,6 +83,8 @@ def fused() -> Iterator[tuple[str, Any]]:
         yield "block_backward", run("block_backward", y, x, w, gamma, beta, *settings)
         settings = (*settings, x.copy())  # the gradient is added onto another
         yield "block_backward", run("block_backward", y, x, w, gamma, beta, *settings)
+        settings = (mean, var, 1e-3, activation, pool)
+        yield "block_eval_forward", run("block_eval_forward", x, w, bias, gamma, beta, *settings)
 
     scale = (1 / 255, -0.5, 1e-3)
     parameters = *stream_parameters(20, 3, 32), *stream_parameters(30, 3, 16)
@@ -94,6 +99,41 @@ def fused() -> Iterator[tuple[str, Any]]:
         yield "fusion_backward", run("fusion_backward", y, x, w, pool, 4, saved)
 
 
+def head() -> Iterator[tuple[str, Any]]:
+    """Two stages of maps 12 x 12 and 6 x 6, so that there are 9 x 10 features of each map."""
+    maps, parameters, masks = [], [], []
+    for k, size in enumerate((12, 6)):
+        maps += [normal(60 + 2 * k + i, 50, size, size, c) for i, c in enumerate((16, 32))]
+        shapes = [(1, 1, 16, 10), (10,), (1, 1, 32, 10), (10,), (90, 1), (1,), (90, 3), (3,)]
+        shapes += [(90, 3), (3,), (3, 6), (6,), (6, 3), (3,), (6, 3), (3,)]
+        parameters += [normal(100 * k + i, *shape) / 8 for i, shape in enumerate(shapes)]
+        masks += [F(normal(70 + i, 50, 90) > 0) for i in range(2)]
+    arguments = (maps, parameters, masks, (4, 2), ("tanh", "relu", "leaky_relu", "softmax"))
+    p, eta, delta, saved = run("head_forward", *arguments)
+    yield "head_forward", (p, eta, delta)
+    yield "head_backward", run("head_backward", p, eta, delta, *arguments, saved)
+
+
+def composed() -> Iterator[tuple[str, Any]]:
+    """The operations that a network has outside its fused blocks."""
+    x, w, b, g = normal(80, 300, 90), normal(81, 90, 40), normal(82, 40), normal(83, 300, 40)
+    yield "dense_forward", run("dense_forward", x, w, b)
+    yield "dense_input_grad", run("dense_input_grad", g, w)
+    yield "dense_weight_grad", run("dense_weight_grad", x, g)
+    yield "dense_bias_grad", run("dense_bias_grad", g)
+    for name in ("relu", "leaky_relu", "tanh", "softplus"):
+        yield "activation_forward", run("activation_forward", x, name, 0.01)
+        yield "activation_backward", run("activation_backward", x, x, name, 0.01)
+    for log in (False, True):
+        y = run("softmax_forward", g, log)
+        yield "softmax_forward", y
+        yield "softmax_backward", run("softmax_backward", g, y, log)
+    yield "pixels_to_float", run("pixels_to_float", IMAGES, np.dtype(F))
+    for kind in ("absolute", "squared"):
+        yield "error_forward", run("error_forward", g, g[::-1].copy(), kind)
+        yield "error_backward", run("error_backward", F(1), g, g[::-1].copy(), kind)
+
+
 def rest() -> Iterator[tuple[str, Any]]:
     case = REGRESSION
     inputs = case.p(F), case.eta(F), case.delta(F)
@@ -104,6 +144,9 @@ def rest() -> Iterator[tuple[str, Any]]:
     param, grad, m, v = (normal(50 + i, 40_915) for i in range(4))
     run("adam_step", param, grad, m, abs(v), 3, 1e-3, 0.9, 0.999, 1e-7, "keras")
     yield "adam_step", (param, m)
+    flat = np.empty(40_000, F)
+    run("gather", [param[:30_000], None], [0, 30_000, 40_000], flat)
+    yield "gather", flat
     run("sgd_step", param, grad, m, 1e-3, 0.9, True)
     yield "sgd_step", (param, m)
     turn = np.tile([[0.9, 0.2, -1.0], [-0.2, 1.1, 2.0]], (len(IMAGES), 1, 1))
@@ -123,7 +166,7 @@ def digests() -> dict[str, str]:
     """Kernel -> SHA-256 of all its results."""
     found = {kernel: hashlib.sha256() for kernel in KERNELS}
     called = set()
-    for group in (convolution, pooling, batch_norm, fused, rest):
+    for group in (convolution, pooling, batch_norm, fused, head, composed, rest):
         for kernel, result in group():
             feed(found[kernel], result)
             called.add(kernel)
