@@ -41,6 +41,9 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--json", metavar="FILE|-", help="write rows as JSON; - is standard output")
     parser.add_argument("--csv", metavar="FILE|-", help="write rows as CSV; - is standard output")
+    parser.add_argument(
+        "--save-images", metavar="DIR", help="copies with the age below each, in a new folder"
+    )
     parser.add_argument("--explain", action="store_true", help="also tell what each stage says")
     parser.add_argument("--backend", default="auto", metavar="auto|numpy|numba|cupy", help="[auto]")
     return parser
@@ -52,10 +55,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     if args.json == "-" and args.csv == "-":
         raise MinissrError("--json - and --csv - would mix; write one of them to a file")
     from minissr.estimator import load
+    from minissr.faces.album import Album
     from minissr.faces.answers import answers, find_pictures
     from minissr.training.files import write_text
 
     files = list(find_pictures(args.path))
+    album = Album(args.save_images) if args.save_images else None
     estimator = load(args.weights or default_weights(), backend=args.backend)
     print(
         f"network {estimator.network.path}; each picture is taken as one cropped face",
@@ -67,7 +72,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     rows = []
     for row in answers(estimator, files, explain=args.explain):
         rows.append(row)
-        if "-" not in (args.json, args.csv):
+        if album and row.status == "ok":
+            album.add(row.file, answer(row).strip())
+        # A single picture that can't be used is the sentence at the end, and not said twice.
+        if "-" not in (args.json, args.csv) and (row.status == "ok" or len(files) > 1):
             print("\n".join(lines(row)))
     for target, text in ((args.json, as_json(rows)), (args.csv, as_csv(rows))):
         if target == "-":
@@ -97,14 +105,11 @@ def default_weights() -> str:
 def lines(row: Answer) -> list[str]:
     """A row for reading: the age (or gender), then the file; what each stage says below."""
     name = printable(row.file)
-    places, unit = (1, " years") if row.gender is None else (2, "")
-    if row.gender is not None:
-        shown = [f"{row.gender:>6} {row.gender_score:.2f}  {name}"]
-    elif row.age is None or row.raw_age is None:
+    if row.status != "ok":
         return [f"    -        {name}: {row.message}"]
-    else:
-        beyond = "" if row.age == row.raw_age else f"  (the network says {row.raw_age:.1f})"
-        shown = [f"{row.age:5.1f} years  {name}{beyond}"]
+    beyond = "" if row.age == row.raw_age else f"  (the network says {row.raw_age:.1f})"
+    shown = [f"{answer(row)}  {name}{beyond}"]
+    places, unit = (1, " years") if row.gender is None else (2, "")
     for k, stage in enumerate(row.stages or [], 1):
         bins = ", ".join(
             f"{p:.2f} x {low:.{places}f} to {high:.{places}f}"
@@ -115,6 +120,13 @@ def lines(row: Answer) -> list[str]:
             f"width {stage['width']:.{places}f}, delta {stage['delta']:+.2f}; p x bin: {bins}"
         )
     return shown
+
+
+def answer(row: Answer) -> str:
+    """What the network tells of a face."""
+    if row.gender is not None:
+        return f"{row.gender:>6} {row.gender_score:.2f}"
+    return f"{row.age:5.1f} years"
 
 
 def printable(name: str) -> str:

@@ -71,7 +71,9 @@ class Dataset:
     def split(self, name: str) -> FaceSet:
         """The part called `name`. Raises DataError naming those there are."""
         if name not in self.splits:
-            raise DataError(f"{self.name} has no {name} faces, only {', '.join(self.splits)}")
+            raise DataError(
+                f"{self.name} has no {name} faces, only {', '.join(self.splits)}; name another"
+            )
         return self.splits[name]
 
     def describe(self) -> str:

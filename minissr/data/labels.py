@@ -144,14 +144,16 @@ def read_labels(path: Path, pictures: Pictures, preprocessing: Preprocessing) ->
                 raise PictureError(where, "bad name", "holds a name that can't be printed; rename")
             if None in record or None in record.values():
                 raise PictureError(
-                    file, "bad row", f"{where} has more or fewer values than the header; correct it"
+                    file,
+                    "bad row",
+                    f"({where}) has more or fewer values than the header; correct it",
                 )
             member = finder.find(file)
             if member in line_of:
                 raise PictureError(
                     file,
                     "twice",
-                    f"is on line {line_of[member]} and {line} of {path.name}; keep one",
+                    f"is on lines {line_of[member]} and {line} of {path.name}; keep one",
                 )
             line_of[member] = line
             age = _age_of(file, record.pop("age"), where)

@@ -16,7 +16,7 @@ from minissr.kernels.blas import quiet_blas
 from minissr.models.registry import build
 from minissr.models.summary import trace
 from minissr.training.checkpoint import read_checkpoint
-from minissr.training.config import TrainConfig
+from minissr.training.config import TrainConfig, show
 from minissr.training.network import Network, load_network
 from minissr.training.optim import SGD, Adam, Optimizer, Schedule, build_schedule
 from minissr.training.profile import NoProfile, Profile
@@ -116,12 +116,26 @@ def open_session(config: TrainConfig, run: RunDirectory, stop: StopRequest) -> S
 
 def start_from(network: Network, model: Any) -> None:
     """Copy a trained network's weights, as the paper's chain of data sets does."""
+    theirs: Any = network.model
     try:
-        model.load_state_dict(network.model.state_dict())
+        model.load_state_dict(theirs.state_dict())
     except CheckpointError as error:
+        what = differences(theirs.config(), model.config()) or str(error)
         raise CheckpointError(
-            f"{network.path}: {error}; choose the --model, --stages and --set it was trained with"
+            f"{network.path}: {what}; choose the --model, --stages and --set it was trained with"
         ) from error
+
+
+def differences(theirs: dict[str, Any], mine: dict[str, Any]) -> str:
+    """How two configurations of networks differ, in words; hundreds of shapes would say less."""
+    if theirs["name"] != mine["name"]:
+        return f"is a network {theirs['name']}, not {mine['name']}"
+    changed = [
+        f"{key} {show(theirs[key])} instead of {show(value)}"
+        for key, value in mine.items()
+        if key in theirs and theirs[key] != value
+    ]
+    return f"is a network with {', '.join(changed)}" if changed else ""
 
 
 def build_optimizer(config: TrainConfig, model: Any) -> Optimizer:
@@ -133,6 +147,11 @@ def build_optimizer(config: TrainConfig, model: Any) -> Optimizer:
 
 def check_enough(data: Dataset) -> None:
     """Refuse data that nothing can be learnt from, or whose learning can't be watched."""
+    if "train" not in data.splits:
+        raise DataError(
+            f"{data.name} has no training faces; give some of its pictures the split train and "
+            "prepare it again"
+        )
     if len(data.split("train")) < 2:
         raise DataError(
             f"{data.name} has one training face; batch normalisation needs at least 2, "
@@ -173,20 +192,42 @@ def introduction(session: Session) -> list[str]:
         f"data      {session.data.describe()}",
         f"augment   {session.batches.augment.name}",
         f"network   {model_line(config.model, model, session.data.preprocessing.size)}",
-        f"training  {session.epochs} epochs of {len(session.batches)} steps of {config.batch_size}"
-        f" images; {config.optimizer}, learning rate {config.lr:g}, {config.schedule} schedule",
+        f"training  {counted(session.epochs, 'epoch')} of {counted(len(session.batches), 'step')}"
+        f" of {config.batch_size} images; {config.optimizer}, learning rate {config.lr:g}, "
+        f"{config.schedule} schedule",
+        *(f"note      {note}" for note in notes(session)),
     ]
-    max_age = model.config().get("max_age")
-    if max_age is not None and (above := labels_above(session.data, max_age)):
-        lines.append(
-            f"note      {above:,} labels exceed the network's range of {max_age:g} years; "
-            "they are kept"
-        )
     if session.progress.step:
         lines.append(
             f"resumed   at epoch {session.progress.epoch + 1}, step {session.progress.step}"
         )
     return lines
+
+
+def notes(session: Session) -> list[str]:
+    """What is done with data that doesn't quite fit the network or the batches."""
+    faces, batch_size = len(session.data.split("train")), session.config.batch_size
+    max_age = session.model.config().get("max_age")
+    told = []
+    if max_age is not None and (above := labels_above(session.data, max_age)):
+        told.append(
+            f"{above:,} labels exceed the network's range of {max_age:g} years; they are kept"
+        )
+    if faces < batch_size:
+        told.append(
+            f"{faces} training faces don't fill a batch of {batch_size}; each step sees all of them"
+        )
+    if session.images < faces:
+        told.append(
+            f"one face of {faces:,}, another each epoch, is left out: batch normalisation can't "
+            "train on a last batch of one"
+        )
+    return told
+
+
+def counted(n: int, what: str) -> str:
+    """A number of things: "1 step", "2 steps"."""
+    return f"{n:,} {what}{'' if n == 1 else 's'}"
 
 
 def model_line(name: str, model: Any, size: int) -> str:

@@ -100,7 +100,7 @@ def test_a_bad_row_is_one_bad_row(row, kind, said, pictures, tmp_path):
 
 def test_a_picture_named_twice_is_a_bad_row(pictures, tmp_path):
     [bad] = read("file,age\n3.jpg,5\n./3.jpg,6\n", pictures, tmp_path).bad
-    assert bad.reason == "is on line 2 and 3 of labels.csv; keep one"
+    assert bad.reason == "is on lines 2 and 3 of labels.csv; keep one"
 
 
 @pytest.mark.parametrize(

@@ -135,9 +135,10 @@ def test_nothing_usable_is_exit_2_and_a_sentence(
     (tmp_path / "huge.png").write_bytes(
         b"\x89PNG\r\n\x1a\n" + (13).to_bytes(4, "big") + b"IHDR" + header + bytes(4)
     )
-    code, _, err = call(predict, tmp_path / path, "--weights", trained, *NUMPY)
+    code, out, err = call(predict, tmp_path / path, "--weights", trained, *NUMPY)
     assert code == 2
     assert says in err.splitlines()[-1]
+    assert says not in out  # once is enough
 
 
 def test_names_can_not_move_the_cursor(call: Run, trained: Path, tmp_path: Path) -> None:
@@ -172,6 +173,34 @@ def test_a_shipped_network_is_found_by_name(
     code, _, err = call(predict, pictures, "--weights", "our", *NUMPY)
     assert code == 3
     assert "did you mean ours?" in err
+
+
+def test_copies_with_the_age_below(
+    call: Run, trained: Path, pictures: Path, tmp_path: Path
+) -> None:
+    """Small and large pictures, two of one name, and one that can't be used."""
+    from minissr.data.images import opencv
+
+    opencv().imwrite(str(tmp_path / "a.png"), np.full((3000, 1500, 3), 90, np.uint8))
+    out = tmp_path / "with" / "ages"
+    arguments = [pictures, tmp_path / "a.png", "--weights", trained, "--save-images", out, *NUMPY]
+    code, _, err = call(predict, *arguments)
+    assert code == 0, err
+    sizes = {path.name: read_picture(path).shape[:2] for path in out.iterdir()}
+    assert sizes.keys() == {"a.png", "b.png", "c.png", "a-2.png"}
+    assert sizes["b.png"][1] == 160  # 64 pixels, enlarged until the letters can be read
+    assert sizes["a-2.png"][1] == 512
+    copy = read_picture(out / "b.png")
+    assert (copy[160:] < 80).any()  # letters
+    assert (copy[160:, 0] == 255).all()  # on white
+    code, _, err = call(predict, *arguments)
+    assert code == 2
+    assert "is not empty" in err
+    assert err.count("\n") == 1
+    arguments[arguments.index(out)] = tmp_path / "a.png"
+    code, _, err = call(predict, *arguments)
+    assert code == 3
+    assert "a.png can't be written" in err
 
 
 def test_two_outputs_can_not_share_standard_output(call: Run, pictures: Path) -> None:
