@@ -55,9 +55,10 @@ def build_parser() -> argparse.ArgumentParser:
         default="stop",
         help="rows that can't be used: stop before writing anything (default), or leave them out",
     )
-    parser.add_argument("--seed", type=int, default=0, help="of the split (default 0)")
+    parser.add_argument("--seed", metavar="N", type=int, default=0, help="of the split (default 0)")
     parser.add_argument(
         "--val-share",
+        metavar="X",
         type=float,
         help="share of the pictures to validate on (default 0.2); "
         "not with a labels file that has a split column",

@@ -152,7 +152,11 @@ class TrainConfig:
     optimizer: str = setting("adam", choice(*OPTIMIZERS), "how parameters move")
     adam_form: str = setting("keras", choice(*ADAM_FORMS), "whose epsilon; see training/optim.py")
     sgd_momentum: float = setting(0.9, number(0, below=1), "how much of its last step sgd repeats")
-    augment: str = setting("paper", text("a name such as paper or none"), "changes to each face")
+    augment: str = setting(
+        "paper",
+        text("names as in paper+light+blur, or none"),
+        "changes to each training face: paper or paper-nearest; light, color, blur, erase",
+    )
     seed: int = setting(0, whole(0), "of initial weights, order, augmentation, dropout, faces")
     threads: int | None = setting(None, optional(whole(1)), "by default all cores")
     checkpoint_every: float = setting(60.0, number(0), "seconds between saves within an epoch")

@@ -112,6 +112,14 @@ def test_every_key_is_in_the_help() -> None:
         assert f"  {key} " in listed
 
 
+def test_every_augmentation_is_in_the_help() -> None:
+    from minissr.data.augment import CHOICES
+
+    about, expected = (config.fields()["augment"].metadata[key] for key in ("about", "kind"))
+    for name in CHOICES:
+        assert name in about + expected.expected
+
+
 def test_no_key_means_two_things() -> None:
     keys = [*config.fields(), *config.DATA_KINDS, *config.model_kinds("ssrnet")]
     assert len(keys) == len(set(keys))
