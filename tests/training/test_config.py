@@ -72,7 +72,7 @@ def test_the_recipe_has_no_places() -> None:
         ("slip", "maybe", "true or false"),
         ("train_images", "-1", "from 1 up"),
         ("seed", "9" * 5000, "from 0 up"),
-        ("augment", "", "names as in paper+light"),
+        ("augment", "", "names as in paper"),
     ],
 )
 def test_a_value_that_can_not_be_is_named_with_what_could(key: str, value: str, says: str) -> None:
