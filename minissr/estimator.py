@@ -16,7 +16,7 @@ from minissr.training.network import Network, load_network
 COLOURS = ("rgb", "bgr")
 
 
-def load(source: str | os.PathLike[str], *, backend: str = "auto") -> Estimator:
+def load(source: str | os.PathLike[str], *, backend: str = "auto", flip: bool = False) -> Estimator:
     """A trained network, ready for faces.
 
     Parameters
@@ -25,6 +25,9 @@ def load(source: str | os.PathLike[str], *, backend: str = "auto") -> Estimator:
         A `.safetensors` file, a run directory (its best network, or else its last), or the name
         of a network that comes with minissr.
     backend : "auto" | "numpy" | "numba" | "cupy"
+    flip : bool
+        Take the mean of the ages of each face and its mirror image: twice the time, a little less
+        error.
 
     Raises
     ------
@@ -39,7 +42,7 @@ def load(source: str | os.PathLike[str], *, backend: str = "auto") -> Estimator:
     """
     network = load_network(source)
     network.model.to(backend)
-    return Estimator(network, backend)
+    return Estimator(network, backend, flip=flip)
 
 
 class Estimator:
@@ -49,10 +52,13 @@ class Estimator:
     ----------
     network : Network
         The model, its preprocessing, its file and what the file says about it.
+    flip : bool
+        Whether `predict` also looks at mirror images; `explain` and `health` never do.
     """
 
-    def __init__(self, network: Network, backend: str = "auto") -> None:
+    def __init__(self, network: Network, backend: str = "auto", *, flip: bool = False) -> None:
         self.network = network
+        self.flip = flip
         self._backend = backend
 
     def __repr__(self) -> str:
@@ -80,8 +86,12 @@ class Estimator:
         images = self._rgb(faces, colour)
         with use_backend(self._backend) as backend:
             if backend == "numba" and self._engine.fused:
-                return self._engine(images)
-            return predict_ages(self.network.model, images, self.network.preprocessing)
+                ages = self._engine(images)
+                if not self.flip:
+                    return ages
+                return (ages + self._engine(images[:, :, ::-1])) / np.float32(2)
+            network = self.network
+            return predict_ages(network.model, images, network.preprocessing, flip=self.flip)
 
     @cached_property
     def _engine(self) -> InferenceEngine:

@@ -41,6 +41,9 @@ def build_parser() -> argparse.ArgumentParser:
         metavar="CHECKPOINT",
         help="measure this one too, such as the one a small file was made of, and compare",
     )
+    parser.add_argument(
+        "--flip", action="store_true", help="mean of the ages of a face and its mirror image"
+    )
     parser.add_argument("--json", metavar="FILE|-", help="write the figures; - is standard output")
     parser.add_argument("--backend", default="auto", metavar="auto|numpy|numba|cupy", help="[auto]")
     return parser
@@ -63,21 +66,22 @@ def main(argv: Sequence[str] | None = None) -> int:
         data = open_dataset(args.data, seed=recipe.get("seed", 0))
         out = sys.stderr if args.json == "-" else sys.stdout
         print(f"backend  {backend}\nnetwork  {network.path}\ndata     {data.describe()}", file=out)
-        trained_on = network.about.get("data", {})
+        median = network.about.get("data", {}).get("train_median")
         result = evaluate(
-            network.model, network.preprocessing, data, args.split, trained_on.get("train_median")
+            network.model, network.preprocessing, data, args.split, median, flip=args.flip
         )
-        other = compare(args.against, backend, result) if args.against else None
+        other = compare(args.against, backend, result, args.flip) if args.against else None
     print("\n".join(describe(result)), file=out)
     if other:
         print("", *told(other, result), sep="\n", file=out)
         result.figures["against"] = other
     if args.json:
-        write_json(args.json, {**result.figures, "checkpoint_sha256": network.sha256})
+        flipped = {"flip": True} if args.flip else {}
+        write_json(args.json, {**result.figures, **flipped, "checkpoint_sha256": network.sha256})
     return 0
 
 
-def compare(checkpoint: str, backend: str, result: Evaluation) -> dict[str, Any]:
+def compare(checkpoint: str, backend: str, result: Evaluation, flip: bool) -> dict[str, Any]:
     """Another network on the same faces: its MAE and how far the ages are apart, in years."""
     import numpy as np
 
@@ -93,7 +97,7 @@ def compare(checkpoint: str, backend: str, result: Evaluation) -> dict[str, Any]
             f"{result.faces.images.shape[1]}; compare networks of one size"
         )
     other.model.to(backend)
-    ages = predict_ages(other.model, result.faces.images, other.preprocessing)
+    ages = predict_ages(other.model, result.faces.images, other.preprocessing, flip=flip)
     apart = np.abs(ages.astype(np.float64) - result.predicted)
     mae = mean_absolute_error(ages, result.faces.ages)
     return {

@@ -45,6 +45,9 @@ def build_parser() -> argparse.ArgumentParser:
         "--save-images", metavar="DIR", help="copies with the age below each, in a new folder"
     )
     parser.add_argument("--explain", action="store_true", help="also tell what each stage says")
+    parser.add_argument(
+        "--flip", action="store_true", help="mean of the ages of a face and its mirror image"
+    )
     parser.add_argument("--backend", default="auto", metavar="auto|numpy|numba|cupy", help="[auto]")
     return parser
 
@@ -61,7 +64,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     files = list(find_pictures(args.path))
     album = Album(args.save_images) if args.save_images else None
-    estimator = load(args.weights or default_weights(), backend=args.backend)
+    estimator = load(args.weights or default_weights(), backend=args.backend, flip=args.flip)
     print(
         f"network {estimator.network.path}; each picture is taken as one cropped face",
         file=sys.stderr,

@@ -20,6 +20,9 @@ from minissr.errors import DataError
 
 COLORS = ("rgb", "bgr")
 
+# Usual ranges of pixels: name -> (scale, offset).
+PIXELS = {"raw": (1.0, 0.0), "unit": (1 / 255, 0.0), "centered": (1 / 127.5, -1.0)}
+
 
 @dataclass(frozen=True)
 class Preprocessing:
@@ -84,6 +87,13 @@ class Preprocessing:
                 f"{', '.join(sorted(known))}"
             )
         return cls(**record)
+
+    def fed(self, pixels: str) -> Preprocessing:
+        """The same with a range of `PIXELS`; "raw" leaves what the record says."""
+        if pixels == "raw":
+            return self
+        scale, offset = PIXELS[pixels]
+        return dataclasses.replace(self, scale=scale, offset=offset)
 
     def arrange(self, images: np.ndarray) -> np.ndarray:
         """Faces in the network's order of channels.

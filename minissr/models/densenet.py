@@ -22,6 +22,7 @@ import numpy as np
 
 from minissr import ops
 from minissr.autograd.tensor import Tensor
+from minissr.models.criterion import MAE, Criterion
 from minissr.models.ssrnet import as_images
 from minissr.nn.init import he_normal
 from minissr.nn.layers import BatchNorm, Conv2d, Dense, Dropout
@@ -165,9 +166,14 @@ class DenseNet(Module):
         return (squares[0] + squares[1] + squares[2]) * self.l2
 
     def loss(
-        self, images: Any, ages: Any, rng: np.random.Generator | None = None
+        self,
+        images: Any,
+        ages: Any,
+        rng: np.random.Generator | None = None,
+        criterion: Criterion = MAE,
     ) -> tuple[Tensor, Tensor]:
-        """The mean absolute error and the penalty, to train on, and the ages (N,)."""
+        """What to train on, by default the mean absolute error, with the penalty; the ages (N,)."""
+        criterion.check(self.config())
         predicted = self.forward(images, rng)
-        loss = ops.mae(predicted, ages)
+        loss = criterion.of_ages(predicted, ages)
         return (loss + self.penalty() if self.l2 else loss), predicted

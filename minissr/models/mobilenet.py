@@ -23,6 +23,7 @@ import numpy as np
 
 from minissr import ops
 from minissr.autograd.tensor import Tensor
+from minissr.models.criterion import MAE, Criterion
 from minissr.models.ssrnet import as_images
 from minissr.nn.layers import BatchNorm, Conv2d, Dense, DepthwiseConv2d, Dropout
 from minissr.nn.module import Module
@@ -157,8 +158,13 @@ class MobileNet(Module):
         return self.age(self.features(images, rng)).reshape(-1)
 
     def loss(
-        self, images: Any, ages: Any, rng: np.random.Generator | None = None
+        self,
+        images: Any,
+        ages: Any,
+        rng: np.random.Generator | None = None,
+        criterion: Criterion = MAE,
     ) -> tuple[Tensor, Tensor]:
-        """The mean absolute error to train on, and the ages (N,)."""
+        """What to train on, by default the mean absolute error, and the ages (N,)."""
+        criterion.check(self.config())
         predicted = self.forward(images, rng)
-        return ops.mae(predicted, ages), predicted
+        return criterion.of_ages(predicted, ages), predicted

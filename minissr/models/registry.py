@@ -10,8 +10,8 @@ import numpy as np
 from minissr.nn.module import Module
 
 # Name -> where its class is. The class takes `rng` and its own settings as keywords, and has
-# `forward(images, rng=None) -> ages (N,)`, `loss(images, ages, rng=None) -> (loss, ages (N,))` and
-# `config()`, from which `build` makes it again.
+# `forward(images, rng=None) -> ages (N,)`, `loss(images, ages, rng=None, criterion=MAE) -> (loss,
+# ages (N,))` and `config()`, from which `build` makes it again.
 MODELS = {
     "ssrnet": ("minissr.models.ssrnet", "SSRNet"),
     "mobilenet": ("minissr.models.mobilenet", "MobileNet"),

@@ -49,6 +49,7 @@ from minissr import ops
 from minissr.autograd.function import Array, no_grad
 from minissr.autograd.tensor import Tensor
 from minissr.kernels.backend import array_module
+from minissr.models.criterion import MAE, Criterion
 from minissr.models.heads import (
     FusionBlock,
     StageAnswer,
@@ -303,28 +304,40 @@ class SSRNet(Module):
         }
 
     def loss(
-        self, images: Any, ages: Any, rng: np.random.Generator | None = None
+        self,
+        images: Any,
+        ages: Any,
+        rng: np.random.Generator | None = None,
+        criterion: Criterion = MAE,
     ) -> tuple[Tensor, Tensor]:
-        """The mean absolute error to train on (Yang et al. 2018, Eq. 1), and the ages (N,).
+        """What to train on, by default the mean absolute error, and the ages (N,).
 
         With the setting `slip`, row r of the (N, N) ages of `slipped_regression` is scored
         against the age of r, as in the first released weights' training. With `stage_loss`, the
-        mean absolute errors of `coarse_ages` are added, their mean weighted by it.
+        errors of `coarse_ages` are added, their mean weighted by it.
         """
-        if not (self.settings.slip or self.settings.stage_loss):
+        chosen = self.settings
+        if criterion.loss == "distribution":
+            criterion.check(self.config())
+            joined = joined_answers(self.stages, self.maps(images), rng)
+            predicted = self.regress(*joined)
+            variance = ops.stagewise_variance(*joined, stages=chosen.stages, **self.formula())
+            doubt = criterion.of_variance(predicted, variance, ages)
+            return criterion.of_ages(predicted, ages) + doubt, predicted
+        if not (chosen.slip or chosen.stage_loss):
             predicted = self(images, rng)
-            return ops.mae(predicted, ages), predicted
+            return criterion.of_ages(predicted, ages), predicted
         answers = self.answers(images, rng)
         predicted = self.regress(*join_answers(answers))
-        if self.settings.slip:
+        if chosen.slip:
             every = slipped_regression(answers, **self.formula())
             xp = array_module(predicted.data)
             rows = xp.broadcast_to(xp.asarray(ages)[:, None], every.shape)
-            return ops.mae(every, rows), predicted
-        loss = ops.mae(predicted, ages)
+            return criterion.of_ages(every, rows), predicted
+        loss = criterion.of_ages(predicted, ages)
         coarse = coarse_ages(answers, **self.formula())
         for age in coarse:
-            loss = loss + ops.mae(age, ages) * (self.settings.stage_loss / len(coarse))
+            loss = loss + criterion.of_ages(age, ages) * (chosen.stage_loss / len(coarse))
         return loss, predicted
 
     def explain(self, images: Any) -> dict[str, Any]:

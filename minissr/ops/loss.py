@@ -11,6 +11,7 @@ q = softmax(z) or sigmoid(z), and t is the target.
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any
 
 from minissr.autograd.function import Array, Context, Function
@@ -74,6 +75,33 @@ class MeanSquaredError(Function):
     @staticmethod
     def backward(ctx: Context, g: Array) -> Array:
         return ctx.kernel("error_backward")(g, *ctx.saved)
+
+
+class HuberError(Function):
+    """L = (1/n) sum h(x - t) over all n elements (Huber 1964), divided by d so that far off it is
+    the absolute error less a constant:
+
+        h(e) = e^2 / (2 d)   for |e| <= d       h'(e) = e / d
+        h(e) = |e| - d / 2   beyond             h'(e) = sign(e)
+
+    dL/dx = g clip((x - t) / d, -1, 1) / n. Both h and h' are continuous: no kink to speak of.
+    """
+
+    @staticmethod
+    def forward(ctx: Context, x: Array, *, target: Any, delta: float) -> Array:
+        target = target_like(ctx, x, target)
+        if not (delta > 0 and math.isfinite(delta)):
+            raise ValueError(f"{ctx.op} delta {delta}; expected a number above 0")
+        error = x - target
+        slope = (error / x.dtype.type(delta)).clip(-1, 1)
+        ctx.save(slope)
+        # |e| - d / 2 = e sign(e) - d / 2 and e^2 / (2 d) are both slope (e - d slope / 2).
+        return ctx.xp.asarray((slope * (error - slope * x.dtype.type(delta / 2))).mean())
+
+    @staticmethod
+    def backward(ctx: Context, g: Array) -> Array:
+        (slope,) = ctx.saved
+        return slope * (g / slope.size)
 
 
 class CrossEntropy(Function):
@@ -231,6 +259,31 @@ def mse(prediction: Tensor, target: Any) -> Tensor:
         In the squared unit of the prediction.
     """
     return MeanSquaredError.apply(prediction, target=target)
+
+
+def huber(prediction: Tensor, target: Any, delta: float = 1.0) -> Tensor:
+    """The mean Huber error over `delta`: quadratic up to errors of `delta`, as `mae` beyond.
+
+    Parameters
+    ----------
+    prediction : Tensor (...)
+    target : ndarray (...)
+        Of exactly the same shape.
+    delta : float
+        Above 0, in the unit of the prediction.
+
+    Returns
+    -------
+    Tensor ()
+        In the unit of the prediction.
+
+    Examples
+    --------
+    >>> from minissr import Tensor
+    >>> huber(Tensor([20.0, 30.0]), [21.0, 40.0], delta=4.0).item()  # (1/8 + (10 - 2)) / 2
+    4.0625
+    """
+    return HuberError.apply(prediction, target=target, delta=delta)
 
 
 def cross_entropy(logits: Tensor, target: Any, reduction: str = "mean") -> Tensor:

@@ -20,7 +20,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from minissr.autograd.function import Array, Context, Function
 
@@ -83,12 +83,7 @@ class SoftStagewiseRegression(Function):
         c_eta: float,
         floor: float,
     ) -> Array:
-        stages = checked_stages(stages)
-        check_shapes(p, eta, delta, stages)
-        check_settings(min_age, max_age, c_delta, c_eta, floor)
-        # To the kernel no floor is -inf: 0 would still turn a negative stretch into 0.
-        constants = (min_age, max_age, c_delta, c_eta, floor if floor > 0 else -math.inf)
-        settings = (stages, *map(float, constants))
+        settings = kernel_settings(p, eta, delta, stages, min_age, max_age, c_delta, c_eta, floor)
         age, width, index = ctx.kernel("stagewise_forward")(p, eta, delta, *settings)
         ctx.save(p, eta, delta, width, index, *settings)
         ctx.extra = (width, index)
@@ -97,6 +92,26 @@ class SoftStagewiseRegression(Function):
     @staticmethod
     def backward(ctx: Context, g_age: Array) -> tuple[Array, Array, Array]:
         return ctx.kernel("stagewise_backward")(g_age, *ctx.saved)
+
+
+def kernel_settings(
+    p: Array,
+    eta: Array,
+    delta: Array,
+    stages: Sequence[int],
+    min_age: float,
+    max_age: float,
+    c_delta: float,
+    c_eta: float,
+    floor: float,
+) -> tuple[Any, ...]:
+    """Shapes and settings checked, the settings as the kernels take them after the arrays."""
+    stages = checked_stages(stages)
+    check_shapes(p, eta, delta, stages)
+    check_settings(min_age, max_age, c_delta, c_eta, floor)
+    # To the kernel no floor is -inf: 0 would still turn a negative stretch into 0.
+    constants = (min_age, max_age, c_delta, c_eta, floor if floor > 0 else -math.inf)
+    return (stages, *map(float, constants))
 
 
 def checked_stages(stages: Sequence[int]) -> tuple[int, ...]:

@@ -27,6 +27,8 @@ BACKENDS = ("auto", "numpy", "numba", "cupy")
 SCHEDULES = ("step", "cosine", "constant")  # as training/optim.py has them
 OPTIMIZERS = ("adam", "sgd")
 ADAM_FORMS = ("keras", "pytorch")
+LOSSES = ("mae", "smooth", "distribution")  # as models/criterion.py has them
+PIXELS = ("raw", "unit", "centered")  # as data/preprocessing.py has them
 
 
 @dataclass(frozen=True)
@@ -119,9 +121,13 @@ def optional(kind: Kind) -> Kind:
     return Kind(kind.expected, lambda value: None if value is None else kind.convert(value))
 
 
-def setting(default: Any, kind: Kind, about: str) -> Any:
-    """A field of TrainConfig with its check and its line of help."""
-    return field(default=default, metadata={"kind": kind, "about": about})
+def setting(default: Any, kind: Kind, about: str, *, quiet: bool = False) -> Any:
+    """A field of TrainConfig with its check and its line of help.
+
+    A quiet one is left out of the recipe while it has its default: checkpoints from before it was
+    there can be resumed, and their bytes are made again.
+    """
+    return field(default=default, metadata={"kind": kind, "about": about, "quiet": quiet})
 
 
 # Settings of the synthetic faces: how many of each split.
@@ -149,9 +155,53 @@ class TrainConfig:
         "cosine: down to 0 after a short rise, the best of the three in short runs; "
         "step: a tenth after each third of the epochs, as the paper; constant",
     )
+    warm_up: float | None = setting(
+        None,
+        optional(number(0)),
+        "epochs in which the rate rises to lr; by default a twentieth of the run with cosine, "
+        "else 0",
+        quiet=True,
+    )
     optimizer: str = setting("adam", choice(*OPTIMIZERS), "how parameters move")
     adam_form: str = setting("keras", choice(*ADAM_FORMS), "whose epsilon; see training/optim.py")
     sgd_momentum: float = setting(0.9, number(0, below=1), "how much of its last step sgd repeats")
+    weight_decay: float = setting(
+        0.0,
+        number(0),
+        "share of each weight that a step takes off, times the rate; apart from the gradient, as "
+        "in AdamW; biases and batch norm are left alone",
+        quiet=True,
+    )
+    average: float = setting(
+        0.0,
+        number(0, below=1),
+        "a moving average of the network over steps, of this decay (0.999, say), is what is "
+        "measured and kept as the best; 0: the network itself",
+        quiet=True,
+    )
+    loss: str = setting(
+        "mae",
+        choice(*LOSSES),
+        "what is made small: mae; smooth, quadratic up to smooth_delta; distribution, mae and how "
+        "far the stages' distribution is from the label with its doubt (models/criterion.py)",
+        quiet=True,
+    )
+    smooth_delta: float = setting(
+        3.0, number(0, above=True), "years up to which loss smooth is quadratic", quiet=True
+    )
+    label_sigma: float = setting(
+        3.0, number(0, above=True), "years of doubt in a label, of loss distribution", quiet=True
+    )
+    divergence_weight: float = setting(
+        1.0, number(0), "of what loss distribution adds to mae, in years a nat", quiet=True
+    )
+    pixels: str = setting(
+        "raw",
+        choice(*PIXELS),
+        "what the network is fed: raw 0 to 255; unit, 0 to 1; centered, -1 to 1; kept in the "
+        "checkpoint",
+        quiet=True,
+    )
     augment: str = setting(
         "paper",
         text("names as in paper+light+blur, or none"),
@@ -179,7 +229,12 @@ class TrainConfig:
         they are trained.
         """
         places = ("data", "init", "threads", "backend", "checkpoint_every")
-        return {k: v for k, v in self.to_json().items() if k not in places}
+        unsaid = [
+            key
+            for key, f in fields().items()
+            if f.metadata["quiet"] and getattr(self, key) == f.default
+        ]
+        return {k: v for k, v in self.to_json().items() if k not in (*places, *unsaid)}
 
     def resolved(self) -> TrainConfig:
         """With everything decided that was left open: epochs, backend, full paths."""

@@ -48,6 +48,8 @@ def evaluate(
     split: str | None = None,
     train_median: float | None = None,
     check: Callable[[], None] = lambda: None,
+    *,
+    flip: bool = False,
 ) -> Evaluation:
     """Measure a network.
 
@@ -63,6 +65,8 @@ def evaluate(
         Years; the baseline where `data` has no training faces itself.
     check : callable
         Called before each batch; may raise to stop.
+    flip : bool
+        Take the mean of the ages of each face and its mirror image.
 
     Raises
     ------
@@ -70,7 +74,7 @@ def evaluate(
         If there are no such faces.
     """
     split = split or next((s for s in ("test", "val") if s in data.splits), "all")
-    faces, predicted = _predict(model, preprocessing, data, split, check)
+    faces, predicted = _predict(model, preprocessing, data, split, check, flip)
     if not np.isfinite(predicted).all():
         lost = int((~np.isfinite(predicted)).sum())
         raise MinissrError(
@@ -98,6 +102,7 @@ def _predict(
     data: Dataset,
     split: str,
     check: Callable[[], None],
+    flip: bool,
 ) -> tuple[FaceSet, np.ndarray]:
     parts = list(data.splits.values()) if split == "all" else [data.split(split)]
     size = preprocessing.size
@@ -107,7 +112,9 @@ def _predict(
             f"{data.name} has faces of {width}x{height} pixels and the network wants "
             f"{size}x{size}; prepare them again"
         )
-    predicted = [predict_ages(model, part.images, preprocessing, check) for part in parts]
+    predicted = [
+        predict_ages(model, part.images, preprocessing, check, flip=flip) for part in parts
+    ]
     if len(parts) == 1:
         return parts[0], predicted[0]
     shared = set.intersection(*(set(part.labels) for part in parts))

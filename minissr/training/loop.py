@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from minissr.errors import Interrupted
 from minissr.training import metrics
 from minissr.training.feed import feed
 from minissr.training.measure import health_of, network_input, predict_ages
@@ -53,9 +54,11 @@ def train_epoch(session: Session, bar: Bar) -> float:
 
             with session.profile.step():
                 model.zero_grad()
-                loss, predicted = model.loss(inputs, targets, rng=masks)
+                loss, predicted = model.loss(inputs, targets, masks, session.criterion)
                 loss.backward()
                 session.optimizer.step()
+                if session.average:
+                    session.average.update()
 
             progress.count_batch(metrics.mean_absolute_error(predicted.numpy(), ages), len(ages))
             bar.advance(len(ages), name, progress.train_mae)
@@ -70,13 +73,14 @@ def train_epoch(session: Session, bar: Bar) -> float:
 def validate(session: Session) -> dict[str, Any]:
     """Measure the network on the validation faces; returns the epoch's line of metrics."""
     progress, faces = session.progress, session.data.split("val")
-
-    def check() -> None:
-        if session.stop.requested:
-            save(session)  # the epoch's training is done; a resumed run comes back here
-            session.stop.check()
-
-    predicted = predict_ages(session.model, faces.images, session.data.preprocessing, check)
+    pixels = session.data.preprocessing
+    try:
+        with session.measured():
+            predicted = predict_ages(session.model, faces.images, pixels, session.stop.check)
+            stages = health_of(session.model, faces.images, pixels)
+    except Interrupted:
+        save(session)  # the epoch's training is done; a resumed run comes back here
+        raise
     return {
         "epoch": progress.epoch + 1,
         "step": progress.step,
@@ -85,7 +89,7 @@ def validate(session: Session) -> dict[str, Any]:
         "val_mae": metrics.mean_absolute_error(predicted, faces.ages),
         "val_ca3": metrics.cumulative_accuracy(predicted, faces.ages, 3),
         "val_ca5": metrics.cumulative_accuracy(predicted, faces.ages, 5),
-        "stage_health": health_of(session.model, faces.images, session.data.preprocessing),
+        "stage_health": stages,
     }
 
 
@@ -98,7 +102,8 @@ def end_epoch(session: Session, record: dict[str, Any]) -> None:
     with session.stop.writing():
         write_metrics(session.run.metrics, session.progress.history)
         if is_best:
-            save_best(session.run.best, session.model, session.progress, session.about)
+            with session.measured():
+                save_best(session.run.best, session.model, session.progress, session.about)
     save(session)
     session.stop.check()
 
@@ -107,5 +112,10 @@ def save(session: Session) -> None:
     """Write `last.safetensors`."""
     with session.stop.writing():
         save_last(
-            session.run.last, session.model, session.optimizer, session.progress, session.about
+            session.run.last,
+            session.model,
+            session.optimizer,
+            session.average,
+            session.progress,
+            session.about,
         )

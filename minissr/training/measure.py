@@ -40,6 +40,8 @@ def predict_ages(
     images: np.ndarray,
     preprocessing: Preprocessing,
     check: Callable[[], None] = lambda: None,
+    *,
+    flip: bool = False,
 ) -> np.ndarray:
     """What the network says, without noise and without learning.
 
@@ -53,11 +55,17 @@ def predict_ages(
     preprocessing : Preprocessing
     check : callable
         Called before each batch; may raise to stop.
+    flip : bool
+        Show the network each face and its mirror image, and take the mean of the two ages.
 
     Returns
     -------
     ndarray (N,), float32, years, not clamped.
     """
+    if flip:
+        views = (images, images[:, :, ::-1])
+        ages = [predict_ages(model, view, preprocessing, check) for view in views]
+        return (ages[0] + ages[1]) / np.float32(2)
     engine = InferenceEngine(model, preprocessing) if fits(model, preprocessing) else None
     was_training = model.training
     model.eval()

@@ -33,6 +33,9 @@ class Optimizer:
         All of one float dtype and in one place. From now on each is a view of `flat`.
     lr : float
         The learning rate of the next step.
+    weight_decay : float
+        Decoupled (Loshchilov & Hutter 2019): before a step, each weight loses this share of itself
+        times `lr`. Parameters of one axis, biases and batch norm, are left alone.
 
     Attributes
     ----------
@@ -44,11 +47,16 @@ class Optimizer:
 
     slots: ClassVar[tuple[str, ...]] = ()  # names of the arrays (P,) kept from step to step
 
-    def __init__(self, parameters: Iterable[Parameter], lr: float) -> None:
+    def __init__(
+        self, parameters: Iterable[Parameter], lr: float, weight_decay: float = 0.0
+    ) -> None:
         self.parameters = list(parameters)
         if not self.parameters:
             raise ValueError("the optimiser got no parameters; pass model.parameters()")
         self.lr = positive("learning rate", lr)
+        if not 0 <= weight_decay < math.inf:
+            raise ValueError(f"weight_decay {weight_decay}; expected a number from 0 up")
+        self.weight_decay = float(weight_decay)
         self.steps = 0
         xp = array_module(self.parameters[0].data)
         self.flat = xp.concatenate([p.data.reshape(-1) for p in self.parameters])
@@ -79,6 +87,11 @@ class Optimizer:
         self.kernel("gather")([parameter.read_grad() for parameter in self.parameters],
                               self.starts, self.grad)  # fmt: skip
         self.steps += 1
+        if self.weight_decay:
+            keep = self.flat.dtype.type(1 - self.lr * self.weight_decay)
+            for view in self.views:
+                if view.ndim > 1:
+                    view *= keep
         self.update()
 
     def update(self) -> None:
@@ -153,11 +166,12 @@ class Adam(Optimizer):
         beta2: float = 0.999,
         eps: float | None = None,
         form: str = "keras",
+        weight_decay: float = 0.0,
     ) -> None:
         usual = {"keras": 1e-7, "pytorch": 1e-8}
         if form not in usual:
             raise ValueError(f"Adam form {form!r} is none of {', '.join(usual)}")
-        super().__init__(parameters, lr)
+        super().__init__(parameters, lr, weight_decay)
         self.beta1, self.beta2 = fraction("beta1", beta1), fraction("beta2", beta2)
         self.eps = usual[form] if eps is None else positive("eps", eps)
         self.form = form
@@ -193,8 +207,9 @@ class SGD(Optimizer):
         *,
         momentum: float = 0.0,
         nesterov: bool = False,
+        weight_decay: float = 0.0,
     ) -> None:
-        super().__init__(parameters, lr)
+        super().__init__(parameters, lr, weight_decay)
         self.momentum, self.nesterov = fraction("momentum", momentum), nesterov
 
     def update(self) -> None:
@@ -238,35 +253,46 @@ def cosine_lr(lr: float, total: int, warm_up: int = 0, floor: float = 0.0) -> Sc
     """
 
     def at(step: int) -> float:
-        if step < warm_up:
-            return lr * (step + 1) / warm_up
-        done = min(1.0, (step - warm_up) / max(1, total - warm_up))
+        done = min(1.0, max(0, step - warm_up) / max(1, total - warm_up))
         return floor + (lr - floor) * (1 + math.cos(math.pi * done)) / 2
 
-    return at
+    return risen(at, lr, warm_up)
+
+
+def risen(schedule: Schedule, lr: float, warm_up: int) -> Schedule:
+    """`schedule` after a straight rise to `lr` in `warm_up` steps."""
+    return lambda step: lr * (step + 1) / warm_up if step < warm_up else schedule(step)
 
 
 SCHEDULES = ("step", "cosine", "constant")
 
 
-def build_schedule(name: str, *, lr: float, epochs: int, steps_per_epoch: int) -> Schedule:
+def build_schedule(
+    name: str, *, lr: float, epochs: int, steps_per_epoch: int, warm_up: float | None = None
+) -> Schedule:
     """The learning rate as a function of the step, counted from 0.
 
     Parameters
     ----------
     name : str
         "step" divides by 10 after a third and after two thirds of the epochs (the paper: every 30
-        of 90); "cosine" falls to 0, after a warm-up of a twentieth of the run; "constant".
+        of 90); "cosine" falls to 0; "constant".
     lr : float
         The highest rate.
     epochs, steps_per_epoch : int
+    warm_up : float, optional
+        Epochs of rise; by default a twentieth of the run before "cosine", none else.
     """
     total = epochs * steps_per_epoch
+    if warm_up is None:
+        rise = total // 20 if name == "cosine" else 0
+    else:
+        rise = min(total, round(warm_up * steps_per_epoch))
     if name == "step":
         thirds = [math.ceil(epochs * third / 3) * steps_per_epoch for third in (1, 2)]
-        return step_lr(lr, thirds)
+        return risen(step_lr(lr, thirds), lr, rise)
     if name == "cosine":
-        return cosine_lr(lr, total, warm_up=total // 20)
+        return cosine_lr(lr, total, warm_up=rise)
     if name == "constant":
-        return constant_lr(lr)
+        return risen(constant_lr(lr), lr, rise)
     raise ValueError(f"schedule {name!r} is none of {', '.join(SCHEDULES)}")

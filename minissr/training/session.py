@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import dataclasses
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,10 +15,12 @@ from minissr.data.loader import Batches
 from minissr.errors import CheckpointError, DataError
 from minissr.kernels.backend import use_backend
 from minissr.kernels.blas import quiet_blas
+from minissr.models.criterion import Criterion
 from minissr.models.registry import build
 from minissr.models.summary import trace
+from minissr.training.average import Average
 from minissr.training.checkpoint import read_checkpoint
-from minissr.training.config import TrainConfig, show
+from minissr.training.config import TrainConfig, fields, show
 from minissr.training.network import Network, load_network
 from minissr.training.optim import SGD, Adam, Optimizer, Schedule, build_schedule
 from minissr.training.profile import NoProfile, Profile
@@ -47,7 +51,13 @@ class Session:
     schedule: Schedule
     progress: Progress
     about: dict[str, Any]
+    criterion: Criterion
+    average: Average | None  # of the network over steps, where the configuration wants one
     profile: Profile | NoProfile = field(default_factory=NoProfile)
+
+    def measured(self) -> contextlib.AbstractContextManager[None]:
+        """Inside this the model is what is validated and kept: the average, if there is one."""
+        return self.average.shown() if self.average else contextlib.nullcontext()
 
     @property
     def epochs(self) -> int:
@@ -83,12 +93,16 @@ def open_session(config: TrainConfig, run: RunDirectory, stop: StopRequest) -> S
         config.model, rng=np.random.default_rng(config.seed), **config.model_settings
     )
     augment = parse_augment(config.augment)
+    criterion = build_criterion(config)
+    criterion.check(model.config())
     resuming = run.last.exists()
     init = load_network(config.init) if config.init and not resuming else None
     if init is not None:
         start_from(init, model)
     data = open_dataset(config.data, seed=config.seed, settings=dict(config.data_settings))
     check_enough(data)
+    fed = data.preprocessing.fed(config.pixels)
+    data = dataclasses.replace(data, preprocessing=fed)
     faces = data.split("train")
     batches = Batches(faces, config.batch_size, seed=config.seed, augment=augment)
     about: dict[str, Any] = {
@@ -104,14 +118,32 @@ def open_session(config: TrainConfig, run: RunDirectory, stop: StopRequest) -> S
     }
     model.to(config.backend)
     optimizer = build_optimizer(config, model)
+    average = Average(model, optimizer, config.average) if config.average else None
     progress = Progress()
     if resuming:
-        progress, about["init"] = restore(run.last, model, optimizer, about)
+        progress, about["init"] = restore(run.last, model, optimizer, average, about)
         recall_times(run.metrics, progress.history)
     schedule = build_schedule(
-        config.schedule, lr=config.lr, epochs=config.epochs or 1, steps_per_epoch=len(batches)
+        config.schedule,
+        lr=config.lr,
+        epochs=config.epochs or 1,
+        steps_per_epoch=len(batches),
+        warm_up=config.warm_up,
     )
-    return Session(config, run, stop, data, model, batches, optimizer, schedule, progress, about)
+    return Session(
+        config,
+        run,
+        stop,
+        data,
+        model,
+        batches,
+        optimizer,
+        schedule,
+        progress,
+        about,
+        criterion,
+        average,
+    )
 
 
 def start_from(network: Network, model: Any) -> None:
@@ -140,9 +172,16 @@ def differences(theirs: dict[str, Any], mine: dict[str, Any]) -> str:
 
 def build_optimizer(config: TrainConfig, model: Any) -> Optimizer:
     """The optimiser that the configuration names."""
+    decay = config.weight_decay
     if config.optimizer == "sgd":
-        return SGD(model.parameters(), config.lr, momentum=config.sgd_momentum)
-    return Adam(model.parameters(), config.lr, form=config.adam_form)
+        momentum = config.sgd_momentum
+        return SGD(model.parameters(), config.lr, momentum=momentum, weight_decay=decay)
+    return Adam(model.parameters(), config.lr, form=config.adam_form, weight_decay=decay)
+
+
+def build_criterion(config: TrainConfig) -> Criterion:
+    """The loss that the configuration names."""
+    return Criterion(config.loss, config.smooth_delta, config.label_sigma, config.divergence_weight)
 
 
 def check_enough(data: Dataset) -> None:
@@ -194,7 +233,7 @@ def introduction(session: Session) -> list[str]:
         f"network   {model_line(config.model, model, session.data.preprocessing.size)}",
         f"training  {counted(session.epochs, 'epoch')} of {counted(len(session.batches), 'step')}"
         f" of {config.batch_size} images; {config.optimizer}, learning rate {config.lr:g}, "
-        f"{config.schedule} schedule",
+        f"{config.schedule} schedule{others_in_words(config)}",
         *(f"note      {note}" for note in notes(session)),
     ]
     if session.progress.step:
@@ -228,6 +267,16 @@ def notes(session: Session) -> list[str]:
 def counted(n: int, what: str) -> str:
     """A number of things: "1 step", "2 steps"."""
     return f"{n:,} {what}{'' if n == 1 else 's'}"
+
+
+def others_in_words(config: TrainConfig) -> str:
+    """The quieter settings, where they are not as usual."""
+    changed = [
+        f"{key} {getattr(config, key)}"
+        for key, f in fields().items()
+        if f.metadata["quiet"] and getattr(config, key) != f.default
+    ]
+    return "".join(f", {words}" for words in changed)
 
 
 def model_line(name: str, model: Any, size: int) -> str:

@@ -1,9 +1,10 @@
 """How far a training is, and the two checkpoints it leaves.
 
-`last.safetensors` holds what the next step depends on (parameters, moving statistics, optimiser)
-and what the next line of metrics depends on (the running training error, the history). All other
-things a step needs follow from the seed and the position: the order of faces and their
-augmentation from (seed, epoch), dropout masks from (seed, step), the learning rate from the step.
+`last.safetensors` holds what the next step depends on (parameters, moving statistics, optimiser,
+the average over steps where there is one) and what the next line of metrics depends on (the running
+training error, the history). All other things a step needs follow from the seed and the position:
+the order of faces and their augmentation from (seed, epoch), dropout masks from (seed, step), the
+learning rate from the step.
 """
 
 from __future__ import annotations
@@ -21,9 +22,12 @@ import numpy as np
 from minissr.errors import CheckpointError, MinissrError
 from minissr.kernels.backend import array_module
 from minissr.nn.module import Module
+from minissr.training.average import Average
 from minissr.training.checkpoint import Checkpoint, read_checkpoint, save_checkpoint
 from minissr.training.files import write_text
 from minissr.training.optim import Optimizer
+
+AVERAGE = "average"  # section of `last` with the moving average of the network
 
 # What differs between two equal runs, and is therefore not kept in checkpoints.
 CLOCK = ("seconds", "images_per_s")
@@ -101,10 +105,17 @@ class Progress:
 
 
 def save_last(
-    path: Path, model: Module, optimizer: Optimizer, progress: Progress, about: Mapping[str, Any]
+    path: Path,
+    model: Module,
+    optimizer: Optimizer,
+    average: Average | None,
+    progress: Progress,
+    about: Mapping[str, Any],
 ) -> None:
     """Write everything that is needed to go on bit for bit; `about` is what never changes."""
     tensors = named("model", model.state_dict()) | named("optimizer", optimizer.state_dict())
+    if average is not None:
+        tensors |= named(AVERAGE, average.state_dict())
     save_checkpoint(path, tensors, {**about, "progress": progress.to_json()})
 
 
@@ -118,9 +129,13 @@ def named(prefix: str, arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray
 
 
 def restore(
-    path: Path, model: Module, optimizer: Optimizer, about: Mapping[str, Any]
+    path: Path,
+    model: Module,
+    optimizer: Optimizer,
+    average: Average | None,
+    about: Mapping[str, Any],
 ) -> tuple[Progress, str | None]:
-    """Put model and optimiser where `save_last` found them.
+    """Put model, optimiser and average where `save_last` found them.
 
     Returns how far that is, and the digest of the weights that the run once started from.
 
@@ -141,9 +156,11 @@ def restore(
             raise CheckpointError(
                 f"{path} belongs to {what}, or start a new run with --init {path}"
             )
-    load_weights(path, checkpoint, model)
+    load_weights(path, checkpoint, model, "model")
     try:
         optimizer.load_state_dict(checkpoint.section("optimizer"))
+        if average is not None:
+            average.load_state_dict(checkpoint.section(AVERAGE))
         return Progress.from_json(checkpoint.metadata["progress"]), checkpoint.metadata["init"]
     except (CheckpointError, KeyError, TypeError, ValueError) as error:
         raise CheckpointError(
@@ -151,12 +168,19 @@ def restore(
         ) from error
 
 
-def load_weights(path: Path, checkpoint: Checkpoint, model: Module) -> None:
-    """Copy a checkpoint's network into `model`; CheckpointError naming all that doesn't fit."""
+def load_weights(
+    path: Path, checkpoint: Checkpoint, model: Module, section: str | None = None
+) -> None:
+    """Copy a checkpoint's network into `model`; CheckpointError naming all that doesn't fit.
+
+    `section` is where in the file it lies; by default the average over steps, if one was kept,
+    because that is what was measured.
+    """
+    section = section or (AVERAGE if checkpoint.section(AVERAGE) else "model")
     xp = array_module(next(model.parameters()).data)
     try:
         model.load_state_dict(
-            {name: xp.asarray(array) for name, array in checkpoint.section("model").items()}
+            {name: xp.asarray(array) for name, array in checkpoint.section(section).items()}
         )
     except CheckpointError as error:
         raise CheckpointError(

@@ -115,3 +115,13 @@ def test_a_network_nobody_can_build_is_named(trained: Path, tmp_path: Path) -> N
         save_checkpoint(tmp_path / "x", checkpoint.tensors, {**about, "model": change})
         with pytest.raises(CheckpointError, match="can't build"):
             minissr.load(tmp_path / "x")
+
+
+@pytest.mark.parametrize("backend", ["numpy", "numba"])
+def test_flip_is_the_mean_of_a_face_and_its_mirror_image(
+    trained: Path, faces: np.ndarray, backend: str
+) -> None:
+    plain, flipped = (minissr.load(trained, backend=backend, flip=flip) for flip in (False, True))
+    both = plain.predict(faces), plain.predict(faces[:, :, ::-1])
+    np.testing.assert_allclose(flipped.predict(faces), np.mean(both, axis=0), rtol=1e-6)
+    assert np.abs(both[0] - both[1]).max() > 0

@@ -124,3 +124,14 @@ def test_a_set_without_training_faces_takes_the_networks_own_median(
     code, out, _ = call(evaluate, trained, "--data", "only", *NUMPY)
     assert code == 0
     assert "always the median of the network's training" in out
+
+
+def test_flip_measures_the_mean_of_both_views(call: Run, trained: Path) -> None:
+    arguments = [trained, "--data", "synthetic", "--json", "-", *NUMPY]
+    plain, flipped = (json.loads(call(evaluate, *arguments, *more)[1]) for more in ([], ["--flip"]))
+    assert flipped.pop("flip")
+    faces = open_dataset("synthetic").split("test")
+    est = minissr.load(trained, backend="numpy")
+    ages = (est.predict(faces.images) + est.predict(faces.images[:, :, ::-1])) / 2
+    assert flipped["mae"] == pytest.approx(np.abs(ages - faces.ages).mean(), rel=1e-6)
+    assert plain["mae"] != flipped["mae"]

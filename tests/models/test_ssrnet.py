@@ -8,6 +8,7 @@ import pytest
 from minissr import Tensor, no_grad, use_backend
 from minissr.autograd.gradcheck import gradcheck
 from minissr.models import registry
+from minissr.models.criterion import Criterion
 from minissr.models.ssrnet import VARIANTS, SSRNet
 from minissr.training.optim import Adam
 
@@ -318,3 +319,50 @@ def test_eight_images_are_learnt_by_heart(variant):
 
 def test_ssrnet_without_the_registry():
     assert SSRNet().config() == registry.build("ssrnet").config()
+
+
+class TestCriterion:
+    def test_smooth_is_the_huber_error_of_the_ages(self):
+        images, ages = pixels(4, 46), np.array([5.0, 20.0, 40.0, 80.0])
+        model = small(dropout=0.0).astype("float64")
+        loss, predicted = model.loss(images, ages, criterion=Criterion("smooth", smooth_delta=20.0))
+        error = abs(predicted.data - ages)
+        by_hand = np.where(error <= 20, error**2 / 40, error - 10).mean()
+        assert loss.item() == pytest.approx(by_hand, rel=1e-12)
+
+    def test_distribution_by_all_combinations_of_bins(self):
+        """Mean and variance of the age, over every way to pick a bin in each stage."""
+        images, ages = pixels(3, 46), np.array([5.0, 40.0, 80.0])
+        model = small(stages=(2, 3), dropout=0.0).astype("float64")
+        told = Criterion("distribution", label_sigma=4.0, divergence_weight=2.0)
+        loss, predicted = model.loss(images, ages, criterion=told)
+        total = 0.0
+        answers = model.answers(images)
+        lambda_d, lambda_local = model.settings.lambda_d, model.settings.lambda_local
+        for n, age in enumerate(ages):
+            chances, values, width = np.ones(1), np.zeros(1), 101.0
+            for p, eta, delta, _ in answers:
+                bins = p.shape[1]
+                width /= bins * (1 + lambda_d * delta.data[n, 0])
+                stands = width * (np.arange(bins) + lambda_local * eta.data[n])
+                chances = np.outer(chances, p.data[n]).ravel()
+                values = np.add.outer(values, stands).ravel()
+            mean = chances @ values
+            assert mean == pytest.approx(predicted.data[n], rel=1e-10)
+            r = chances @ (values - mean) ** 2 + 16
+            kl = (np.log(r / 16) + (16 + (mean - age) ** 2) / r - 1) / 2
+            total += (abs(mean - age) + 2.0 * kl) / len(ages)
+        assert loss.item() == pytest.approx(total, rel=1e-10)
+
+    @pytest.mark.parametrize(
+        ("settings", "says"),
+        [
+            ({"activation_p": "relu"}, "softmax or normalized"),
+            ({"slip": True}, "excludes slip"),
+            ({"stage_loss": 0.3}, "excludes slip and stage_loss"),
+        ],
+    )
+    def test_a_distribution_needs_stages_that_are_one(self, settings, says):
+        model = small(**settings)
+        with pytest.raises(ValueError, match=says):
+            model.loss(pixels(2, 46), np.float32([1, 2]), criterion=Criterion("distribution"))

@@ -46,12 +46,14 @@ from minissr.ops.loss import (
     REDUCTIONS,
     BinaryCrossEntropy,
     CrossEntropy,
+    HuberError,
     KLDivergence,
     MeanAbsoluteError,
     MeanSquaredError,
 )
 from minissr.ops.norm import BatchNormEval, BatchNormTrain
 from minissr.ops.pool import AvgPool, GlobalAvgPool, MaxPool
+from minissr.ops.spread import NormalDivergence, StagewiseVariance
 from minissr.ops.stagewise import SoftStagewiseRegression
 from tests.ops.case import Case, away_from_zero, dodge, lengths, orders, seeds, shapes
 from tests.ops.image_cases import (
@@ -233,6 +235,23 @@ def stage_outputs(draw: st.DrawFn) -> Case:
     return Case((order(p), order(rng.uniform(-1, 1, (n, bins))), order(delta)), settings)
 
 
+@st.composite
+def huber_errors(draw: st.DrawFn) -> Case:
+    """Errors on both sides of delta; its second derivative jumps there, the first doesn't."""
+    shape, rng = draw(shapes(most=2)), np.random.default_rng(draw(seeds))
+    target, delta = rng.uniform(0, 100, shape), draw(st.sampled_from([0.5, 1.0, 4.0]))
+    error = dodge(rng.standard_normal(shape) * 2, -delta, delta)
+    return Case((target + error,), {"target": target, "delta": delta})
+
+
+@st.composite
+def normals(draw: st.DrawFn) -> Case:
+    n, rng = draw(lengths), np.random.default_rng(draw(seeds))
+    target = rng.uniform(0, 100, n)
+    settings = {"target": target, "sigma": draw(st.sampled_from([1.0, 2.5, 10.0]))}
+    return Case((target + 5 * rng.standard_normal(n), rng.exponential(9.0, n)), settings)
+
+
 CASES: dict[type[Function], st.SearchStrategy[Case]] = {
     Add: broadcasting(),
     Subtract: broadcasting(),
@@ -274,8 +293,11 @@ CASES: dict[type[Function], st.SearchStrategy[Case]] = {
     Head: heads(),
     MeanAbsoluteError: regressions(),
     MeanSquaredError: regressions(),
+    HuberError: huber_errors(),
     CrossEntropy: classifications(soft_only=False, reduction=st.sampled_from(REDUCTIONS)),
     KLDivergence: classifications(soft_only=True),
     BinaryCrossEntropy: ordinal_tasks(),
     SoftStagewiseRegression: stage_outputs(),
+    StagewiseVariance: stage_outputs(),
+    NormalDivergence: normals(),
 }

@@ -214,3 +214,24 @@ def test_soft_stagewise_regression_by_torch_s_autograd(rng) -> None:
         rng.uniform(-1, 1, (4, 10)),
         rng.uniform(-0.9, 0.9, (4, 3)),
     )
+
+
+@pytest.mark.parametrize("delta", [0.5, 3.0])
+def test_huber_is_smooth_l1(rng, delta: float) -> None:
+    x, target = 4 * rng.standard_normal(40), 4 * rng.standard_normal(40)
+    agree(
+        lambda a: ops.huber(a, target, delta=delta),
+        lambda a: functional.smooth_l1_loss(a, torch.tensor(target), beta=delta),
+        x,
+    )
+
+
+def test_normal_divergence(rng) -> None:
+    mean, variance, target = rng.uniform(0, 90, 9), rng.exponential(9, 9), rng.uniform(0, 90, 9)
+    normal = torch.distributions.Normal
+
+    def theirs_of(m, v):
+        said = normal(m, torch.sqrt(v + 6.25))
+        return torch.distributions.kl_divergence(normal(torch.tensor(target), 2.5), said).mean()
+
+    agree(lambda m, v: ops.normal_divergence(m, v, target, 2.5), theirs_of, mean, variance)

@@ -7,7 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from minissr.data import preprocessing
 from minissr.errors import MinissrError
+from minissr.models import criterion
 from minissr.training import config, optim
 from minissr.training.config import TrainConfig, build_config
 
@@ -63,6 +65,12 @@ def test_the_recipe_has_no_places() -> None:
         ("lr", "nan", "above 0"),
         ("lr", "1e999", "above 0"),
         ("sgd_momentum", "1", "below 1"),
+        ("average", "1", "below 1"),
+        ("weight_decay", "-1", "from 0 up"),
+        ("warm_up", "-1", "from 0 up"),
+        ("loss", "mse", "mae, smooth, distribution"),
+        ("label_sigma", "0", "above 0"),
+        ("pixels", "0", "raw, unit, centered"),
         ("schedule", "steep", "step, cosine, constant"),
         ("backend", "cuda", "auto, numpy, numba, cupy"),
         ("model", "resnet", "ssrnet"),
@@ -131,4 +139,6 @@ def test_choices_are_those_of_the_parts() -> None:
 
     assert config.BACKENDS == CHOICES
     assert config.SCHEDULES == optim.SCHEDULES
+    assert config.LOSSES == criterion.LOSSES
+    assert tuple(preprocessing.PIXELS) == config.PIXELS
     assert config.DATA_KINDS.keys() == SETTINGS.keys()

@@ -130,6 +130,79 @@ def test_stopped_at_every_batch_and_resumed_gives_the_same_bytes(
     assert metrics_of(run) == metrics_of(finished)
 
 
+# Everything that a run can be told besides the usual.
+UNUSUAL = [
+    *("--set=warm_up=0.5", "--set=weight_decay=0.1", "--set=average=0.5", "--set=pixels=centered"),
+    *(
+        "--set=loss=distribution",
+        "--set=label_sigma=5",
+        "--augment",
+        "paper+light+color+blur+erase",
+    ),
+]
+
+
+@pytest.mark.parametrize("backend", ["numpy", "numba"])
+def test_an_unusual_run_stopped_at_every_batch_gives_the_same_bytes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, backend: str
+) -> None:
+    flags = [*TINY, *UNUSUAL, "--backend", backend]
+    assert run_train(*flags, "--out", str(tmp_path / "whole")) == 0
+    count = state.Progress.count_batch
+
+    def count_and_stop(progress: state.Progress, mae: float, images: int) -> None:
+        count(progress, mae, images)
+        signal.raise_signal(signal.SIGTERM)
+
+    monkeypatch.setattr(state.Progress, "count_batch", count_and_stop)
+    codes = [run_train(*flags, "--out", str(tmp_path / "run"))]
+    while codes[-1] == 130 and len(codes) <= 2 * STEPS:
+        codes.append(run_train("--resume", str(tmp_path / "run")))
+    assert codes[-1] == 0
+    for name in ("last.safetensors", "best.safetensors"):
+        assert (tmp_path / "run" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
+
+
+def test_the_average_is_what_is_measured_kept_and_loaded(tmp_path: Path) -> None:
+    from minissr.data.faces import open_dataset
+    from minissr.kernels.backend import use_backend
+    from minissr.training.measure import predict_ages
+    from tests.training.tiny import FACES
+
+    run = tmp_path / "run"
+    assert run_train(*TINY, "--set=average=0.5", "--set=pixels=unit", "--out", str(run)) == 0
+    last = read_checkpoint(run / "last.safetensors")
+    network = load_network(run / "last.safetensors")
+    name = "streams.x.0.conv.w"
+    kept = network.model.state_dict()[name]
+    np.testing.assert_array_equal(kept, last.section("average")[name])
+    assert not np.array_equal(kept, last.section("model")[name])
+    assert network.preprocessing.scale == 1 / 255
+    faces = open_dataset("synthetic", settings=FACES).split("val")
+    with use_backend("numpy"):
+        ages = predict_ages(network.model, faces.images, network.preprocessing)
+    assert np.abs(ages - faces.ages).mean() == pytest.approx(metrics_of(run)[-1]["val_mae"])
+
+
+def test_the_usual_is_not_said_in_checkpoints(finished: Path) -> None:
+    """So that what was trained before there were these settings can be gone on with."""
+    recipe = read_checkpoint(finished / "last.safetensors").metadata["training"]
+    config = json.loads((finished / "config.json").read_text())
+    for key in ("warm_up", "weight_decay", "average", "loss", "label_sigma", "pixels"):
+        assert key in config
+        assert key not in recipe
+
+
+def test_a_loss_that_the_network_has_no_use_for_is_refused_at_once(
+    tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    run = tmp_path / "run"
+    flags = [*TINY, "--set=loss=distribution", "--set=activation_p=relu"]
+    assert run_train(*flags, "--out", str(run)) == 2
+    assert "softmax or normalized" in capsys.readouterr().err
+    assert not run.exists()
+
+
 def test_a_finished_run_says_so(finished: Path, capsys: pytest.CaptureFixture[str]) -> None:
     before = (finished / "last.safetensors").stat().st_mtime_ns
     assert run_train("--resume", str(finished)) == 0

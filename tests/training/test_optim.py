@@ -218,3 +218,46 @@ class TestSchedules:
         assert build_schedule("cosine", lr=0.3, epochs=100, steps_per_epoch=10)(49) == 0.3
         with pytest.raises(ValueError, match="'exp' is none of step, cosine, constant"):
             build_schedule("exp", lr=0.3, epochs=3, steps_per_epoch=2)
+
+
+@pytest.mark.parametrize("kind", [Adam, SGD])
+def test_weight_decay_is_apart_from_the_gradient_and_spares_biases(kind, backend):
+    """AdamW's own order: first each weight loses lr * decay of itself, then the usual step."""
+    with use_backend(backend):
+        plain, decayed = kind(parameters(), 0.05), kind(parameters(), 0.05, weight_decay=0.4)
+        before = [p.data.copy() for p in plain.parameters]
+        after, less = run(plain, 1), run(decayed, 1)
+    for start, usual, mine in zip(before, after, less, strict=True):
+        lost = 0.05 * 0.4 * start if start.ndim > 1 else 0 * start
+        np.testing.assert_allclose(mine, usual - lost, rtol=1e-12)
+
+
+def test_adam_with_decay_agrees_with_pytorch():
+    torch = pytest.importorskip("torch")
+    theirs = [torch.tensor(p.data, requires_grad=True) for p in parameters()]
+    groups = [
+        {"params": [t for t in theirs if t.ndim > 1], "weight_decay": 0.3},
+        {"params": [t for t in theirs if t.ndim == 1], "weight_decay": 0.0},
+    ]
+    optimizer = torch.optim.AdamW(groups, lr=0.01)
+    for step in range(6):
+        for tensor, grad in zip(theirs, gradients(step), strict=True):
+            tensor.grad = torch.tensor(grad)
+        optimizer.step()
+    ours = run(Adam(parameters(), 0.01, form="pytorch", weight_decay=0.3), 6)
+    assert_close(ours, [t.detach() for t in theirs])
+
+
+def test_a_decay_below_zero_is_refused():
+    with pytest.raises(ValueError, match="weight_decay -1"):
+        Adam(parameters(), weight_decay=-1)
+
+
+@pytest.mark.parametrize("name", ["step", "cosine", "constant"])
+def test_a_warm_up_of_two_epochs_rises_and_joins(name):
+    schedule = build_schedule(name, lr=0.1, epochs=9, steps_per_epoch=5, warm_up=2)
+    assert [schedule(step) for step in range(10)] == pytest.approx([0.01 * k for k in range(1, 11)])
+    usual = build_schedule(name, lr=0.1, epochs=9, steps_per_epoch=5, warm_up=0)
+    assert usual(0) == pytest.approx(0.1)
+    if name != "cosine":
+        assert all(schedule(step) == usual(step) for step in range(10, 45))
