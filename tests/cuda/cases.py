@@ -150,7 +150,9 @@ def batch_norm(world: World) -> Any:
 def stagewise(world: World) -> Any:
     stages, n = (3, 2, 4), 133
     p, eta = world.normal(n, 9), world.normal(n, 9)
-    delta = world.put(np.tanh(world.rng.standard_normal((n, 3)) * 3).astype(world.dtype))
+    delta = np.tanh(world.rng.standard_normal((n, 3)) * 3).astype(world.dtype)
+    delta[7, 1] = np.nan
+    delta = world.put(delta)
     formula = (stages, 2.0, 101.0, 0.9, 0.8, 0.2)  # with many a delta below the floor
     age, width, index = world.call("stagewise_forward", p, eta, delta, *formula)
     g_age = world.normal(n)
@@ -180,8 +182,8 @@ def batch_norm_follow(world: World) -> Any:
 
 @case()
 def activations(world: World) -> Any:
-    x = world.put(np.concatenate([world.rng.standard_normal(300) * 4, [0, 6, 90, -90]]))
-    x, g = x.astype(world.dtype), world.normal(304)
+    x = world.put(np.concatenate([world.rng.standard_normal(300) * 4, [0, 6, 90, -90, np.nan]]))
+    x, g = x.astype(world.dtype), world.normal(305)
     found = []
     for name in ("relu", "relu6", "leaky_relu", "tanh", "sigmoid", "softplus"):
         y = world.call("activation_forward", x, name, 0.2)
@@ -219,10 +221,12 @@ def pixels_to_float(world: World) -> Any:
 @case(waits=True)
 def errors(world: World) -> Any:
     x, target = world.whole(-3, 3, 531), world.whole(-3, 3, 531)  # with ties
+    unknown = world.put(np.array([1, np.nan, 2, 3], world.dtype))
     found = []
     for kind in ("absolute", "squared"):
         found += [world.call("error_forward", x, target, kind)]
         found += [world.call("error_backward", found[-1], x, target, kind)]
+        found += [world.call("error_backward", found[-2], x[:4], unknown, kind)]
     return found
 
 

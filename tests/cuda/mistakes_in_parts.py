@@ -6,6 +6,7 @@ from minissr.kernels.batch_norm.cupy_gpu import BATCH_NORM as NORM
 from minissr.kernels.conv2d.cupy_gpu import CONV3X3, GEMM, GROUPS
 from minissr.kernels.loss.cupy_gpu import LOSS
 from minissr.kernels.optim.cupy_gpu import OPTIM
+from minissr.kernels.pointwise.cupy_gpu import POINTWISE
 from minissr.kernels.pool2d.cupy_gpu import POOL2D as POOL
 from minissr.kernels.stagewise.cupy_gpu import STAGEWISE
 from minissr.kernels.warp.cupy_gpu import WARP
@@ -205,6 +206,14 @@ MISTAKES = [
         "numpy",
     ),
     Mistake(
+        "stagewise: a stretch that is not a number becomes the floor",
+        STAGEWISE,
+        "f <= floor ? floor : f;",
+        "f > floor ? f : floor;",
+        "stagewise",
+        "numpy",
+    ),
+    Mistake(
         "warp: half a pixel off",
         WARP,
         "(place[0] + (1 << 23)) >> 24",
@@ -219,6 +228,62 @@ MISTAKES = [
         "        if (threadIdx.x < half)",
         "errors",
         "tsan",
+    ),
+    Mistake(
+        "loss: an error that is not a number has no gradient",
+        LOSS,
+        "error < 0 ? real(-1) : error * 0;",
+        "error < 0 ? real(-1) : real(0);",
+        "errors",
+        "numpy",
+    ),
+    Mistake(
+        "activation: ReLU of what is not a number is 0",
+        POINTWISE,
+        "rectified = h < 0 ? real(0) : h;",
+        "rectified = h > 0 ? h : real(0);",
+        "activations",
+        "numpy",
+    ),
+    Mistake(
+        "activation: ReLU6 has a slope above 6",
+        POINTWISE,
+        "slope = real(k > 0 && k < 6);",
+        "slope = real(k > 0);",
+        "activations",
+        "numpy",
+    ),
+    Mistake(
+        "activation: exponential that overflows",
+        POINTWISE,
+        "const real e = exp(-fabs(x));",
+        "const real e = exp(-x);",
+        "activations",
+        "numpy",
+    ),
+    Mistake(
+        "softmax: the maximum is not taken off",
+        POINTWISE,
+        "total += exp(numbers[i] - top);",
+        "total += exp(numbers[i]) / exp(top);",
+        "softmax",
+        "numpy",
+    ),
+    Mistake(
+        "pixels: the last thread has nothing to do",
+        POINTWISE,
+        "if (i < count) x[i] = real(pixels[i]);",
+        "if (i <= count) x[i] = real(pixels[i]);",
+        "pixels_to_float",
+        "asan",
+    ),
+    Mistake(
+        "gather: a later launch begins at the first's start",
+        OPTIM,
+        "const int begin = starts[first + k]",
+        "const int begin = starts[k]",
+        "gather",
+        "asan",
     ),
     Mistake(
         "gather: a part read from where it goes",

@@ -4,16 +4,29 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+
 from minissr.kernels.stem import cupy_gpu as stem_gpu
 from tests.cuda.world import World, case
 
 # ---- fused blocks -----------------------------------------------------------------------------
 
 
-def block(world: World, x: Any, w: Any, activation: str, pool: str, need_gx: bool = True) -> Any:
+def block(
+    world: World,
+    x: Any,
+    w: Any,
+    activation: str,
+    pool: str,
+    need_gx: bool = True,
+    bias: Any = None,
+    beta: Any = None,
+) -> Any:
     """Forward and backward of one stream block."""
     co = w.shape[3]
-    bias, gamma, beta, eps = world.normal(co), world.normal(co), world.normal(co), 1e-3
+    gamma, eps = world.normal(co), 1e-3
+    bias = world.normal(co) if bias is None else bias
+    beta = world.normal(co) if beta is None else beta
     settings = (eps, activation, pool)
     y, mean, var, saved = world.call("block_forward", x, w, bias, gamma, beta, *settings)
     gy = world.normal(*y.shape)
@@ -60,6 +73,17 @@ def block_with_ties(world: World) -> Any:
 
 
 @case(waits=True)
+def block_far_from_zero(world: World) -> Any:
+    """Means much larger than what varies around them; and a channel that is 0 all over, where h,
+    like its beta, is exactly 0: at the ReLU's kink. Whole numbers, so that z is exact."""
+    w = world.rng.integers(-1, 2, (3, 3, 2, 4)).astype(world.dtype)
+    bias, beta = np.full(4, 100, world.dtype), np.full(4, 0.5, world.dtype)
+    w[..., 1] = bias[1] = beta[1] = 0
+    x, given = world.whole(0, 2, 2, 18, 21, 2), {"bias": world.put(bias), "beta": world.put(beta)}
+    return block(world, x, world.put(w), "relu", "avg", **given)
+
+
+@case(waits=True)
 def block_of_another_window(world: World) -> Any:
     return block(world, world.normal(2, 8, 9, 3), world.normal(2, 3, 3, 5), "relu", "max")
 
@@ -69,16 +93,30 @@ def block_composed(world: World) -> Any:
     return block(world, world.normal(1, 9, 9, 2), world.normal(5, 5, 2, 3), "tanh", "avg")
 
 
-@case(waits=True)
-def stem(world: World) -> Any:
-    images, unit, offset, eps = world.bytes(2, 14, 20, 3), 1 / 128, -1.0, 1e-3
-    parameters = []
-    for co in (6, 4):
-        parameters += [world.normal(3, 3, 3, co), *(world.normal(co) for _ in range(3))]
+def both_blocks(
+    world: World, images: Any, weights: Any, unit: float = 1.0, offset: float = 0.0
+) -> Any:
+    """Forward and backward of the stem, from its two streams' weights."""
+    eps, parameters = 1e-3, []
+    for w in weights:
+        parameters += [w, *(world.normal(w.shape[3]) for _ in range(3))]
     ys, relu, tanh, saved = world.call("stem_forward", images, unit, offset, eps, *parameters)
     gys = [world.normal(*y.shape) for y in ys]
     grads = world.call("stem_backward", *gys, images, unit, offset, eps, saved)
     return ys, relu, tanh, grads
+
+
+@case(waits=True)
+def stem(world: World) -> Any:
+    weights = [world.normal(3, 3, 3, co) for co in (6, 4)]
+    return both_blocks(world, world.bytes(2, 14, 20, 3), weights, 1 / 128, -1.0)
+
+
+@case(waits=True)
+def stem_with_ties(world: World) -> Any:
+    """Black and white pixels and whole weights: many windows have equal maxima."""
+    images = world.put(world.rng.integers(0, 2, (2, 14, 20, 3)).astype(np.uint8) * 255)
+    return both_blocks(world, images, [world.whole(-1, 2, 3, 3, 3, co) for co in (3, 4)], 1 / 255)
 
 
 def fusion(world: World, pool: str, size: int) -> Any:
@@ -90,14 +128,8 @@ def fusion(world: World, pool: str, size: int) -> Any:
 @case(waits=True)
 def stem_of_many_channels(world: World) -> Any:
     """Odd pooled maps, more than one group of channels, and more tiles than fit side by side."""
-    images, unit, offset, eps = world.bytes(3, 13, 37, 3), 1.0, 0.0, 1e-3
-    parameters = []
-    for co in (35, 2):
-        parameters += [world.normal(3, 3, 3, co, scale=0.01), *(world.normal(co) for _ in range(3))]
-    ys, relu, tanh, saved = world.call("stem_forward", images, unit, offset, eps, *parameters)
-    gys = [world.normal(*y.shape) for y in ys]
-    grads = world.call("stem_backward", *gys, images, unit, offset, eps, saved)
-    return ys, relu, tanh, grads
+    weights = [world.normal(3, 3, 3, co, scale=0.01) for co in (35, 2)]
+    return both_blocks(world, world.bytes(3, 13, 37, 3), weights)
 
 
 @case(waits=True)
@@ -112,13 +144,8 @@ def stem_of_few_blocks(world: World) -> Any:
 
 @case(waits=True)
 def stem_of_another_window(world: World) -> Any:
-    images, eps = world.bytes(2, 9, 8, 2), 1e-3
-    parameters = []
-    for co in (3, 2):
-        parameters += [world.normal(2, 2, 2, co, scale=0.01), *(world.normal(co) for _ in range(3))]
-    ys, relu, tanh, saved = world.call("stem_forward", images, 1.0, 0.0, eps, *parameters)
-    gys = [world.normal(*y.shape) for y in ys]
-    return ys, relu, tanh, world.call("stem_backward", *gys, images, 1.0, 0.0, eps, saved)
+    weights = [world.normal(2, 2, 2, co, scale=0.01) for co in (3, 2)]
+    return both_blocks(world, world.bytes(2, 9, 8, 2), weights)
 
 
 def block_answer(world: World, x: Any, w: Any, activation: str, pool: str) -> Any:
@@ -132,7 +159,9 @@ def block_answer(world: World, x: Any, w: Any, activation: str, pool: str) -> An
 
 @case(waits=True)
 def answer_relu_avg(world: World) -> Any:
-    return block_answer(world, world.normal(2, 13, 20, 9), world.normal(3, 3, 9, 34), "relu", "avg")
+    x = world.rng.standard_normal((2, 13, 20, 9)).astype(world.dtype)
+    x[1, 5, 6, 0] = np.nan
+    return block_answer(world, world.put(x), world.normal(3, 3, 9, 34), "relu", "avg")
 
 
 @case(waits=True)
@@ -164,28 +193,45 @@ def head(
     sizes: tuple[tuple[int, int, int], ...],
     activations: tuple[str, str, str, str],
     dropped: bool = False,
+    ties: bool = False,
 ) -> Any:
     """Forward and backward of stages of (height, pool, bins).
 
-    The weights are small, so that nothing saturates: 1 - tanh^2 then loses its digits.
+    The weights are small, so that nothing saturates: 1 - tanh^2 then loses its digits. With `ties`,
+    maps and 1x1 convolutions are whole numbers and eighths, so that many a window has equal maxima,
+    and the last bin's p has no chance against the others.
     """
     n, channels_s, channels_x, compact = 3, 5, 34, 3
     maps, parameters, masks = [], [], []
     for height, pool, bins in sizes:
         width = height + 2
         features = height // pool * (width // pool) * compact
-        maps += [world.normal(n, height, width, c) for c in (channels_s, channels_x)]
+        for channels in (channels_s, channels_x):
+            shape = (n, height, width, channels)
+            maps.append(world.whole(0, 3, *shape) if ties else world.normal(*shape))
         mixed = bins if activations[2] == "none" else 2 * bins
         mix = [None, None] if mixed == bins else [world.normal(bins, mixed), world.normal(mixed)]
         few = features**-0.5
+        if ties:
+            convolutions = [
+                world.put((world.rng.integers(-1, 2, (1, 1, c, compact)) / 8).astype(world.dtype))
+                for c in (channels_s, channels_x)
+            ]
+            of_p = world.put(np.array([100.0] * (bins - 1) + [-100.0], world.dtype))
+        else:
+            convolutions = [
+                world.normal(1, 1, channels_s, compact, scale=0.3),
+                world.normal(1, 1, channels_x, compact, scale=0.1),
+            ]
+            of_p = world.normal(bins, scale=0.3)
         parameters += [
-            *(world.normal(1, 1, channels_s, compact, scale=0.3), world.normal(compact)),
-            *(world.normal(1, 1, channels_x, compact, scale=0.1), world.normal(compact)),
+            *(convolutions[0], world.normal(compact)),
+            *(convolutions[1], world.normal(compact)),
             *(world.normal(features, 1, scale=few / 3), world.normal(1)),
             *(world.normal(features, bins, scale=few), world.normal(bins, scale=0.3)),
             *(world.normal(features, bins, scale=few / 3), world.normal(bins, scale=0.3)),
             *mix,
-            *(world.normal(mixed, bins, scale=0.3), world.normal(bins, scale=0.3)),
+            *(world.normal(mixed, bins, scale=0.3), of_p),
             *(world.normal(mixed, bins, scale=0.3), world.normal(bins, scale=0.3)),
         ]
         for _ in "sx":
@@ -207,6 +253,11 @@ def head_as_ours(world: World) -> Any:
 @case(waits=True)
 def head_as_released(world: World) -> Any:
     return head(world, ((6, 2, 3), (5, 5, 3)), ("relu", "leaky_relu", "relu6", "softplus"))
+
+
+@case(waits=True)
+def head_with_ties(world: World) -> Any:
+    return head(world, ((6, 3, 3),), ("tanh", "tanh", "tanh", "softmax"), ties=True)
 
 
 @case(waits=True)

@@ -8,6 +8,7 @@ import pytest
 
 from tests.cuda.mistakes import MISTAKES
 from tests.cuda.planting import Mistake, caught
+from tests.cuda.test_nvrtc import FILES
 
 pytestmark = pytest.mark.gpu_rungs
 
@@ -20,3 +21,4 @@ def test_is_caught(cp: Any, mistake: Mistake) -> None:
 def test_there_are_enough_of_every_kind() -> None:
     assert len(MISTAKES) >= 25
     assert {m.rung for m in MISTAKES} == {"numpy", "asan", "tsan"}
+    assert {m.program.path for m in MISTAKES} == set(FILES)

@@ -5,7 +5,7 @@
 // f_k = max(1 + c_delta delta_k, floor), by how much stage k stretches its number of bins.
 __device__ __forceinline__ real stretch(real delta, real c_delta, real floor) {
     const real f = 1 + c_delta * delta;
-    return f > floor ? f : floor;
+    return f <= floor ? floor : f;  // NaN stays NaN
 }
 
 // Ages, bin widths w_k and bin indices q_k.
