@@ -10,7 +10,7 @@ import subprocess
 import sys
 
 from lessons.check import copy_once, my_folder
-from lessons.source import lessons
+from lessons.source import FOLDER, lessons
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -22,6 +22,7 @@ def main(argv: list[str] | None = None) -> int:
         notebook = lesson.path.with_suffix(".ipynb")
         kept += (my_folder() / notebook.name).exists()
         copy_once(notebook)
+    copy_once(FOLDER / "playground.html")  # where the notebooks' links look for it
     print(f"{len(lessons())} notebooks in {my_folder()}, {kept} of them yours from before")
     if asked.only_copy:
         return 0

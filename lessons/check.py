@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from lessons.checking import NotAttemptedError, WrongAnswerError
+from lessons.checking import NotAttemptedError, WrongAnswerError, raised
 
 FOLDER = Path(__file__).resolve().parent
 
@@ -99,7 +99,7 @@ def submit(number: str, answer: Any = _FROM_FILE) -> None:
     """As `check`, but silent, and a stub is an error too: NotAttemptedError."""
     asked = find(number)
     if answer is _FROM_FILE:
-        answer = getattr(load(my_file(number[:2])), asked.name, None)
+        answer = from_file(number, asked.name)
     if answer is None:
         raise NotAttemptedError(f"{number} not attempted")
     try:
@@ -108,6 +108,18 @@ def submit(number: str, answer: Any = _FROM_FILE) -> None:
         raise NotAttemptedError(f"{number} not attempted") from error
     except WrongAnswerError as error:
         raise WrongAnswerError(f"{number} wrong: {error}") from error
+    except Exception as error:
+        raise WrongAnswerError(f"{number} wrong: `{asked.name}` {raised(error)}") from error
+
+
+def from_file(number: str, name: str) -> Any:
+    """What the learner's file calls `name`, or None."""
+    path = my_file(number[:2])
+    try:
+        return getattr(load(path), name, None)
+    except Exception as error:  # a file that doesn't run, a syntax error among them
+        said = f"{type(error).__name__}: {error}"
+        raise WrongAnswerError(f"{number} wrong: {path.name} does not run: {said}") from error
 
 
 def hint(number: str) -> None:
@@ -153,7 +165,10 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("lessons", nargs="+", metavar="NN", help="lesson numbers: 01 02 ...")
     failed = 0
     for lesson in parser.parse_args(argv).lessons:
-        find(f"{lesson}.1")
+        try:
+            find(f"{lesson}.1")
+        except ValueError as error:
+            parser.error(str(error))
         for asked in of_lesson(lesson):
             try:
                 submit(asked.number)

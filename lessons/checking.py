@@ -5,14 +5,17 @@ Examples are tried smallest first, so the first one that fails is the smallest t
 
 from __future__ import annotations
 
+import inspect
 import itertools
 import math
 import traceback
 from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+import minissr
 from minissr.autograd.function import Function
 from minissr.autograd.gradcheck import GradientError, gradcheck
 
@@ -43,14 +46,25 @@ def call(answer: Any, case: Case, *, name: str = "your function") -> Any:
     except (NotAttemptedError, WrongAnswerError):
         raise
     except Exception as error:
-        last = traceback.extract_tb(error.__traceback__)[-1]
-        raise WrongAnswerError(
-            f"{calling(name, case)}\n  raised {type(error).__name__}: {error}\n"
-            f"  in line {last.lineno}: {last.line}"
-        ) from error
+        raise WrongAnswerError(f"{calling(name, case)}\n  {raised(error)}") from error
     if result is None:
         raise NotAttemptedError
     return result
+
+
+# Where the lines are that a learner did not write.
+FOLDER = Path(__file__).resolve().parent
+NOT_THEIRS = (FOLDER, FOLDER / "exercises", Path(np.__file__).parent, Path(minissr.__file__).parent)
+
+
+def raised(error: Exception) -> str:
+    """What went wrong in an answer, and in which of the learner's own lines."""
+    said = f"raised {type(error).__name__}: {error}"
+    for frame in reversed(traceback.extract_tb(error.__traceback__)):
+        above = Path(frame.filename).resolve().parents
+        if above[0] not in NOT_THEIRS[:2] and not set(NOT_THEIRS[2:]) & set(above):
+            return f"{said}\n  in line {frame.lineno}: {frame.line}"
+    return f"{said}\n  when the check used what you gave it"
 
 
 def same(
@@ -120,7 +134,7 @@ def gradients(
     for case in cases:
         arrays = [np.asarray(v, dtype=np.float64) for v in case.values()]
         gy = np.ones_like(np.asarray(given(*arrays)))
-        call(learners, {"gy": gy, **dict(zip(case, arrays, strict=True))}, name=name)
+        call(learners, {incoming(learners): gy, **dict(zip(case, arrays, strict=True))}, name=name)
         try:
             gradcheck(Answer.apply, arrays, mode="elements", **settings)
         except (GradientError, RuntimeError) as error:
@@ -128,6 +142,14 @@ def gradients(
             for position, argument in enumerate(case):
                 said = said.replace(f"input {position}", argument)
             raise WrongAnswerError(f"{calling(name, case)}\n  {said}") from error
+
+
+def incoming(backward: Any) -> str:
+    """What the learner calls the gradient that comes back: the first argument."""
+    try:
+        return next(iter(inspect.signature(backward).parameters), "gy")
+    except (TypeError, ValueError):
+        return "gy"
 
 
 def require(condition: Any, message: str) -> None:

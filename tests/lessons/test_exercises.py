@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import importlib
+import re
 import shutil
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
-from lessons import check
+from lessons import check, checking
+from lessons.__main__ import main
 from lessons.checking import NotAttemptedError, WrongAnswerError
+from lessons.source import lessons
 
 NUMBERS = [
     asked.number
@@ -85,3 +89,47 @@ def test_submitting_a_lesson(my: Path, capsys: pytest.CaptureFixture[str]) -> No
 def test_an_unknown_number_is_one_sentence(number: str) -> None:
     with pytest.raises(ValueError, match=r"lesson|exercise"):
         check.check(number)
+
+
+def test_an_error_is_told_with_the_learners_line(my: Path) -> None:
+    check.my_file("01").write_text("def visiting_order(parents, last):\n    return parents['no']\n")
+    with pytest.raises(WrongAnswerError, match=r"raised KeyError: 'no'\n  in line 2: return par"):
+        check.submit("01.3")
+
+
+def test_a_file_that_does_not_run_is_one_sentence(
+    my: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    check.my_file("01").write_text("def visiting_order(:\n")
+    assert check.main(["01"]) == 1
+    assert "e01.py does not run: SyntaxError" in capsys.readouterr().out
+
+
+def test_an_unknown_lesson_on_the_command_line(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as stopped:
+        check.main(["99"])
+    assert stopped.value.code == 2
+    assert "no lesson '99'" in capsys.readouterr().err
+
+
+def test_the_example_has_the_learners_names() -> None:
+    with pytest.raises(WrongAnswerError, match=r"mine\(slope=\[1\.\], z=\[2\.\]\)"):
+        checking.gradients(np.square, mine, [{"z": np.array([2.0])}], name="mine")
+
+
+def mine(slope: Any, z: Any) -> Any:
+    raise RuntimeError("not yet")
+
+
+def test_a_learners_notebooks_are_copied_once(my: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--only-copy"]) == 0
+    first = my / lessons()[0].path.with_suffix(".ipynb").name
+    first.write_text("mine")
+    assert main(["--only-copy"]) == 0
+    assert first.read_text() == "mine"
+    links = {
+        target for lesson in lessons() for target in re.findall(r"\]\(([^):#]+)\)", lesson.markdown)
+    }
+    assert "playground.html" in links
+    assert links <= {path.name for path in my.iterdir()}
+    assert "0 of them yours" in capsys.readouterr().out
