@@ -107,7 +107,8 @@ def open_page(page: Path, case: dict[str, Any], home: Path) -> dict[str, Any]:
     assert BROWSER
     state = "&".join(f"{k}={','.join(map(str, np.atleast_1d(v)))}" for k, v in case.items())
     done = subprocess.run(
-        [BROWSER, "--headless", "--no-sandbox", "--disable-gpu", f"--user-data-dir={home}",
+        [BROWSER, "--headless", "--no-sandbox", "--disable-gpu",
+         "--disable-background-networking", f"--user-data-dir={home}",
          "--virtual-time-budget=2000", "--dump-dom", f"{page.as_uri()}#{state}"],
         capture_output=True, text=True, timeout=120, check=True,
     )  # fmt: skip
@@ -117,7 +118,33 @@ def open_page(page: Path, case: dict[str, Any], home: Path) -> dict[str, Any]:
     return {name: json.loads(html.unescape(value)) for name, value in data}
 
 
-@pytest.mark.skipif(not BROWSER, reason="no Chromium or Chrome is installed")
+needs_browser = pytest.mark.skipif(not BROWSER, reason="no Chromium or Chrome is installed")
+
+LISTS = """<script>
+document.body.dataset.lists = JSON.stringify([byId("stages").value, byId("V").value]);
+</script></body>"""
+
+
+@needs_browser
+@pytest.mark.parametrize(
+    ("link", "lists"),
+    [
+        ({"stages": (4, 2), "V": 60}, ["4,2", "60"]),
+        ({"stages": (3, -1), "V": 0}, ["3,3,3", "101"]),  # not allowed: as without a link
+        ({"stages": "many", "V": "high", "p": "x", "target": "?"}, ["3,3,3", "101"]),
+    ],
+)
+def test_a_link_sets_the_lists(tmp_path: Path, link: dict[str, Any], lists: list[str]) -> None:
+    page = tmp_path / "playground.html"
+    page.write_text(PAGE.read_text("utf-8").replace("</body>", LISTS))
+    data = open_page(page, link, tmp_path / "home")
+    assert data["lists"] == lists
+    assert data["state"]["stages"] == [int(s) for s in lists[0].split(",")]
+    assert data["state"]["V"] == int(lists[1])
+    assert np.isfinite(data["told"]["age"])
+
+
+@needs_browser
 def test_in_a_browser(tmp_path: Path) -> None:
     given = case((3, 3, 3), 101.0, 0) | {"target": 30}
     page = tmp_path / "playground.html"
