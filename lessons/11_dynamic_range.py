@@ -26,7 +26,8 @@ import numpy as np
 
 from lessons import style
 from lessons.check import check, hint
-from lessons.rulers import explore, rulers
+from lessons.rulers import rulers
+from lessons.workbench import workbench
 from minissr import Tensor, gradcheck, ops
 
 style.begin(numpy_alone=True)
@@ -175,23 +176,22 @@ print("ages:", np.round(ages, 2), "years")
 assert np.allclose(ages, [46, 46 + 0.7 * 0.5 * 30, 46 / 1.4, 33 + 13 / 1.4])
 
 # %% [markdown]
-# Now you: with ipywidgets, this cell shows sliders. Find three ways to make this face 60.
-
+# In the second, because a bin of stage 1 moved, and in the third, because all of its bins shrank.
+# $\Delta_2$ in the fourth leaves it alone. And wherever stage 1 ends, stage 2 begins: the whole
+# second ruler moves along.
+#
+# Now you. With ipywidgets, the next cell has a slider for everything there is: $s_k$, $\Delta_k$,
+# $p_i$, $\eta_i$, and the true age, dashed. Small arrows say which way each input comes nearer to
+# it: in a bin, across for its $\eta$ and up or down for its $p$; above a ruler, for its $\Delta$,
+# to the right for a larger one. (They are gradients; lesson 12 derives them.) Find three ways to
+# make this face 60.
 
 # %%
-def draw(eta_0, eta_1, eta_2, delta_1, delta_2):
-    fig, ax = style.figure(height=3.2)
-    eta = np.array([eta_0, eta_1, eta_2, 0, 0, 0])
-    age = rulers(ax, p, eta, np.array([delta_1, delta_2]), stages=(3, 3), V=90.0)
-    style.show(fig, f"Rulers of two stages with the chosen shifts and stretches: {age:.1f} years")
-
-
-one, third = (-0.95, 0.95, 0.3), (-0.9, 0.95, 0.0)
-explore(draw, eta_0=one, eta_1=one, eta_2=one, delta_1=third, delta_2=third)
+workbench(p, stages=(3, 3), V=90.0, target=60.0)
 
 # %% [markdown]
-# The same with all stages, the gradients as arrows, and without Jupyter: open
-# [playground.html](playground.html) in a browser.
+# The same without Jupyter, for up to three stages: open [playground.html](playground.html) in a
+# browser.
 #
 # ## How far each input reaches
 #

@@ -28,6 +28,7 @@ import numpy as np
 
 from lessons import style
 from lessons.check import check, hint
+from lessons.workbench import workbench
 from minissr import Tensor, gradcheck, ops
 from minissr.autograd.gradcheck import GradientError
 from minissr.ops.stagewise import SoftStagewiseRegression
@@ -219,6 +220,20 @@ style.show(
 # Stage 1 has levers of many years and stage 3 of a few months. In training they get gradients in
 # the same proportion, which may be one reason why fine stages fall asleep.
 #
+# The same as arrows, for a face that is 30 (the dashed line). Downhill is against the gradient of
+# $|\tilde y - 30|$: in each bin, across for its $\eta$ and up or down for its $p$; above each
+# ruler, for its $\Delta$, to the right for a larger one.
+#
+# **Predict.** The answer is too old. Do the arrows of $\Delta$ point left or right? Which bin's $p$
+# has no arrow at all?
+
+# %%
+workbench([0.2, 0.6, 0.2] * 3, stages=STAGES, V=V, target=30.0)
+
+# %% [markdown]
+# Right: more bins, so narrower ones. And bin 0 of each stage has none for its $p$, because it
+# stands for 0 years as long as $\eta_0 = 0$. With ipywidgets these are sliders, as in lesson 11.
+#
 # ## The pole
 #
 # $\Delta = -1$ means no bins at all: $f = 0$, width $V/0$. The network's $\Delta$ comes from
@@ -277,7 +292,7 @@ assert np.all(age_and_slope(near[:10], 1e-3)[1] == 0)
 # %% [markdown]
 # A floor has a price: a stage that is below it gets no gradient through $\Delta$ any more and can't
 # come back by itself. So our default network stays away from it altogether: it multiplies
-# $\Delta$ with a coefficient, the authors' `lambda_d`, that is below 1.
+# $\Delta$ with a coefficient, the authors' `lambda_d`, that is below 1. (Theirs is 1.)
 #
 # **Predict.** With a coefficient of 0.9, what is the smallest $f$ there can be, and the widest bin
 # of stage 1?
