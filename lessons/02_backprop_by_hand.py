@@ -309,7 +309,7 @@ ax.legend()
 style.show(
     fig,
     "Mean absolute error over 300 steps. Both curves fall, with jitter, from about 20 years: to "
-    "about 10 on the faces it learns from and 13 on unseen ones, below the dotted line at 19.",
+    "about 10 on the faces it learns from and 14 on unseen ones, below the dotted line at 19.",
 )
 
 # %% [markdown]
@@ -352,14 +352,14 @@ ax.legend()
 style.show(
     fig,
     "Error on unseen faces over 300 steps, with the right and with the wrong derivative. Both fall "
-    "well below the median's line, and nothing about the wrong one's curve looks suspicious.",
+    "below the median's line, and nothing about the wrong one's curve looks suspicious.",
 )
 print(f"right {unseen[-1]:.1f} years, wrong {broken_unseen[-1]:.1f}; both below {blind:.1f}")
 assert broken_unseen[-1] < blind - 2
 
 # %% [markdown]
-# It does: worse, but far better than the median, and with a curve like any other. Who has never
-# seen the right one would call it a success. **That a network learns proves nothing about its
+# It does: worse, but better than the median, and with a curve like any other. Who has never seen
+# the right one would call it a success. **That a network learns proves nothing about its
 # gradient.** Hence the next lesson.
 #
 # ## Exercises

@@ -393,5 +393,5 @@ check("04.4")
 #
 # ## Next
 #
-# [Lesson 05](05_making_it_fast.ipynb): the same sum, at a thousand times the speed of the seven
+# [Lesson 05](05_making_it_fast.ipynb): the same sum, ten thousand times as fast as by the seven
 # loops.

@@ -165,9 +165,10 @@ rows, columns = (seconds(lambda way=way: add_up(table, way), 5) for way in (True
 print(f"{columns / rows:.1f} times as long by columns")
 
 # %% [markdown]
-# The second thing: each addition of `total += ...` has to wait for the one before it, four instants
-# or so, and the compiler may not change the order of a sum: it would change its rounding. So put
-# the loop over `q`, whose sums have nothing to do with each other, inside.
+# The second thing: each addition of `total += ...` has to wait for the one before it, some four
+# ticks of the processor's clock, and the compiler may not change the order of a sum: it would
+# change its rounding. So put the loop over `q`, whose sums have nothing to do with each other,
+# inside.
 #
 # **Predict.** The number of multiplications is the same. What can the compiler do now that it
 # couldn't before?

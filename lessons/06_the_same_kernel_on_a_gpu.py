@@ -383,12 +383,12 @@ guard = "    if (output >= N * OH * OW * CO) return;\n"
 mistakes = [
     ("no first barrier, NaN in shared memory", first_barrier, "conv3x3_tiled", {"order": "random"}),
     ("no first barrier, ThreadSanitizer", first_barrier, "conv3x3_tiled", {"mode": "tsan"}),
-    ("threads too many, results compared", guard, "conv3x3_naive", {"order": "forward"}),
+    # Only watched: without its watchman this one would write past the array, in this process.
     ("threads too many, AddressSanitizer", guard, "conv3x3_naive", {"mode": "asan"}),
 ]
 for what, line, name, settings in mistakes:
-    if NO_COMPILER or (settings.get("order") == "forward" and line == guard):
-        continue  # it would write past the array, here, in this process
+    if NO_COMPILER:
+        break
     assert CONV3X3.source.count(line) == 1
     said = run_on_cpu(CONV3X3.source.replace(line, "\n"), name, *versions[name], **settings)
     print(f"{what:42} {said}")

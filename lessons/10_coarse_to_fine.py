@@ -331,19 +331,23 @@ print(gradcheck(lambda p: by_minissr(p, (3, 3), 90), [p.data]))
 # ## Break it
 #
 # The classic mistake: dividing by the stage's own number of bins only, not by those of the coarser
-# stages too. With `BREAK = True` all stages have bins of 30 years.
+# stages too. All stages then have bins of 30 years, and every shape still fits. `careless` plants
+# it.
+#
+# **Predict.** Which age do bins (1, 2) mean then?
+
 
 # %%
-BREAK = False
+def maybe_careless_widths(stages, V, careless):
+    return V / np.array(stages) if careless else V / np.cumprod(stages)
 
 
-def careless_widths(stages, V):
-    return V / np.array(stages) if BREAK else V / np.cumprod(stages)
-
-
-w1, w2 = careless_widths((3, 3), 90)
-print(f"bins (1, 2) mean {1 * w1 + 2 * w2:g} years")
-assert (1 * w1 + 2 * w2 == 50) != BREAK  # broken: 90
+for careless in (False, True):
+    w1, w2 = maybe_careless_widths((3, 3), 90, careless)
+    print(
+        f"careless={careless!s:5} widths {w1:g} and {w2:g}, bins (1, 2) mean {w1 + 2 * w2:g} years"
+    )
+assert w1 + 2 * w2 == 90
 
 # %% [markdown]
 # ## Exercises

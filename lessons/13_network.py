@@ -37,7 +37,8 @@ style.begin(numpy_alone=True)
 
 # %% [markdown]
 # A synthetic face, 64 by 64 pixels of red, green and blue, and an untrained network in 64-bit
-# numbers. What it answers means nothing yet; shapes and counts are the same as after training.
+# numbers. What it answers means nothing yet; shapes and counts are the same as after training. (It
+# looks at 32 faces first, with a momentum of 0, so that batch norm knows their mean and spread.)
 
 # %%
 faces, ages, _ = draw_faces(32, stream="test")
@@ -198,8 +199,8 @@ for k, ax in enumerate(axs):
     ax.axhline(last[k] + 0.5, color="white", linestyle="--")
 style.show(
     fig,
-    "The face three times, with dashed lines at the last row and column that each stage sees: the "
-    "whole face, nearly all, and all but the right and the bottom fifth.",
+    "The face three times, with dashed lines at the last row and column that each stage sees: for "
+    "stage 1 all but the edge, for stages 2 and 3 all but about a fifth at the right and bottom.",
 )
 
 # %%
@@ -378,7 +379,7 @@ hint("13.4")
 # - A block is convolution, batch norm, activation, pooling; two different streams of four.
 # - A stage multiplies what both streams see; $\Delta$ comes from that product directly, $p$ and
 #   $\eta$ through a prediction block. Stage 1 looks deepest, stage 3 at the fine maps.
-# - 40,915 numbers, of which nearly three quarters are stream x's.
+# - 40,915 numbers, of which seven tenths are stream x's.
 #
 # ## Next
 #

@@ -46,9 +46,9 @@ style.begin()
 # %% [markdown]
 # ## Faces, and their augmentation
 #
-# We train on 400 drawn faces, so few that it is over in seconds. A training face is never shown
-# twice in the same way: it is mirrored, turned, sheared, shifted and zoomed by chance, and the
-# chance depends on seed, epoch and face alone, so that a training can be repeated.
+# We train on 400 drawn faces, so few that it is over in seconds. A training face hardly looks the
+# same twice: it is mirrored, turned, sheared, shifted and zoomed by chance, and the chance depends
+# on seed, epoch and face alone, so that a training can be repeated.
 #
 # **Predict.** Which of these changes could make a face look *older* than its label?
 
@@ -72,8 +72,8 @@ style.show(
 #
 # ## The learning rate
 #
-# The paper divides by ten twice. We use half a cosine after a short rise: in short trainings it is
-# better.
+# The paper divides by ten twice. We use half a cosine after a short rise: it has no steps to place,
+# and ends at zero however short the training is.
 
 # %%
 steps = 20
@@ -205,9 +205,11 @@ for augment in ("none", "paper"):
     assert (min(gaps) > 2) == (augment == "none")
 
 # %% [markdown]
-# Without augmentation the network learns the training faces by heart, with it hardly, though the
-# test errors are still alike after so few epochs. The synthetic faces have a floor below which
-# nobody gets, because age cues are noisy; the real world has one too, and nobody knows where.
+# Without augmentation the network begins to learn the training faces by heart, with it it doesn't,
+# though the test errors are still alike after so few epochs. (With it, training is even the harder
+# task: the faces it is shown are turned and cut off, those of the validation are not.) The
+# synthetic faces have a floor below which nobody gets, because age cues are noisy; the real world
+# has one too, and nobody knows where.
 #
 # ## Where is it wrong?
 #

@@ -119,8 +119,9 @@ for head, maes in table(short).items():
     print(f"{head:<16} {np.mean(maes):5.2f} years, seeds {np.round(maes, 2)}")
 paper = {"with dynamic range": 3.16, "without": 9.29}  # Section 4.4, MORPH2
 print("the paper, on other faces:", paper)
-means = {head: np.mean(maes) for head, maes in table(short).items()}
-assert means["DEX, 101 bins"] < means["stagewise 3,3,3"] < means["dynamic range"]
+heads, maes = list(HEADS), np.array([table(short)[head] for head in HEADS])  # (6, 3)
+assert {heads[n] for n in maes.argmin(axis=0)} == {"DEX, 101 bins"}
+assert {heads[n] for n in maes.argmax(axis=0)} == {"dynamic range"}
 
 # %% [markdown]
 # The other way round! In every seed DEX is best and dynamic range worst. Before we believe it or
@@ -220,8 +221,11 @@ print(f"difference {difference:.2f} years, its standard error about {error:.2f}"
 # %% [markdown]
 # ## Break it
 #
-# The classic mistake: one seed each, and the best of several tries for one's favourite. Let
-# "stagewise" have one seed and "dynamic range" the best of its three, or the other way round.
+# The classic mistake: one seed each, and one's favourite gets the best of several tries. The shifts
+# alone ("+ shifts") and plain stagewise regression are a draw. `honest=False` reports the best of
+# three seeds for the one and the worst for the other.
+#
+# **Predict.** By how much can a draw be won this way: by 0.1, 0.5 or 1 year?
 
 # %%
 maes = table(short)
@@ -232,7 +236,9 @@ for honest in (True, False):
           f"+ shifts {ours:.2f}, stagewise {theirs:.2f} years")  # fmt: skip
 picked = np.max(maes["stagewise 3,3,3"]) - np.min(maes["+ shifts"])
 fair = np.mean(maes["stagewise 3,3,3"]) - np.mean(maes["+ shifts"])
-assert picked > fair + 0.3
+print(f"won by {fair:.2f} years, and by {picked:.2f} with picked seeds")
+assert abs(fair) < 0.2
+assert picked > 0.6
 
 # %% [markdown]
 # Picked seeds turn a draw into a victory of most of a year.

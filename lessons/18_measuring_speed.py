@@ -68,8 +68,8 @@ first_answer = quick()
 first = 1e3 * (time.perf_counter() - start)
 assert np.allclose(slow(), first_answer, rtol=1e-3, atol=1e-2)
 rng = np.random.default_rng(0)
-gradcheck(ops.conv2d, [rng.normal(size=(1, 5, 5, 2)), rng.normal(size=(3, 3, 2, 2)),
-                       rng.normal(size=2)])  # fmt: skip
+shapes = (1, 5, 5, 2), (3, 3, 2, 2), (2,)
+report = gradcheck(ops.conv2d, [rng.normal(size=shape) for shape in shapes])
 
 # %% [markdown]
 # ## Warm
@@ -110,8 +110,8 @@ style.label(ax, "time of a call [ms]", "calls")
 ax.legend()
 style.show(
     fig,
-    "Histogram of the times of 150 calls: a steep left side, and a long tail to the right. Lines "
-    "mark minimum, median and mean; the mean lies right of the median.",
+    f"Histogram of the times of 150 calls, from {ms.min():.1f} to {ms.max():.1f} ms. Lines mark "
+    f"the minimum, the median at {np.median(ms):.1f} and the mean at {ms.mean():.1f} ms.",
 )
 
 # %% [markdown]

@@ -52,7 +52,6 @@ style.begin()
 # %%
 p = Tensor(np.float64([[1, 0, 0, 1, 0, 0], [0, 1, 0, 0, 1, 0]]))
 none = Tensor(np.zeros((2, 6))), Tensor(np.zeros((2, 2)))
-years = {"stages": (3, 3, 3), "min_age": 0, "max_age": 101}  # what we had so far
 celsius = {"stages": (3, 3), "min_age": 35.0, "max_age": 42.0}
 warm = ops.soft_stagewise_regression(p, *none, **celsius).data
 print("degrees Celsius:", warm)
@@ -140,11 +139,16 @@ print(f"median error {np.median(np.abs(predicted - test.ages)):.1f} degrees")
 
 # %%
 for k, stage in enumerate(net.explain(test.images)["stages"], 1):
-    own = stage["width"].mean() * stage["index"].std()
-    together = np.corrcoef(stage["contribution"], test.ages)[0, 1]
-    print(f"stage {k}: own answer varies by {own:5.2f} degrees, correlation {together:+.2f}")
+    own, adds = stage["width"].mean() * stage["index"].std(), stage["contribution"]
+    together = np.corrcoef(adds, test.ages)[0, 1]
+    print(f"stage {k}: what it adds varies by {adds.std():5.2f} degrees, with widths held by "
+          f"{own:5.2f}; correlation with the angle {together:+.2f}")  # fmt: skip
+    assert k > 1 or own < adds.std()
 
 # %% [markdown]
+# Stage 1 above all, and more by the widths of its bins than by choosing among them: dynamic range
+# at work.
+#
 # ## When the ends meet
 #
 # Tilts are *bounded*: nothing is beyond 45. Directions are not: 355 degrees and 5 degrees are ten
@@ -163,7 +167,7 @@ fig, ax = style.figure()
 ax.plot(answers, plain, "--", color=style.GREY, label="|a - b|: the ends are 360 apart")
 ax.plot(answers, around, color=style.RED, label="the shorter way around")
 style.label(ax, "answer [degrees]", "mean absolute error [degrees]")
-ax.legend(loc="center")
+ax.legend(loc="lower center")
 style.show(
     fig,
     "Mean error against the answer. By plain difference everything between 10 and 350 is as good, "
@@ -181,12 +185,19 @@ assert plain[180] == plain.min() == 172.5
 #
 # ## What to choose
 #
+# How fine is a head? Its finest bins are as wide as the range, divided by all $s_k$.
+
+# %%
+for name, low, high in (("ages [years]", 0, 101), ("tilts [degrees]", -45, 45)):
+    print(f"{name:<16} {low} to {high}: 27 classes of {(high - low) / 27:.1f}")
+
+# %% [markdown]
 # Everything there is to decide for a new quantity, in one table:
 #
 # | question | for ages | for tilts |
 # |---|---|---|
 # | lower and upper end | 0 and 101 | -45 and 45 |
-# | how fine must it be? then stages | 27 classes of 4 years: (3, 3, 3) | 27 classes of 3 degrees |
+# | how fine must it be? then stages | 3.7 years: (3, 3, 3) | 3.3 degrees: (3, 3, 3) |
 # | may the pictures be mirrored? | yes | no: left becomes right |
 # | may they be turned? | yes | no: that is the label |
 #
