@@ -131,13 +131,13 @@ class SSRNet(nn.Module):
         return age
 
 
-def plan_of(workload: Workload) -> list[tuple[int, int, int]]:
+def plan_of(config: dict[str, Any]) -> list[tuple[int, int, int]]:
     """For each stage: its level, the width of its pooled map, its pooling window."""
     from minissr.models.registry import build
 
-    model: Any = build(**workload.config)
+    model: Any = build(**config)
     return [
-        (level, round((stage.delta.w.shape[0] / workload.config["compact"]) ** 0.5), stage.pool)
+        (level, round((stage.delta.w.shape[0] / config["compact"]) ** 0.5), stage.pool)
         for level, stage in zip(model.levels, model.stages, strict=True)
     ]
 
@@ -183,7 +183,7 @@ class Torch:
 
     def __init__(self, workload: Workload, flavour: str) -> None:
         self.workload, self.flavour = workload, flavour
-        self.plan = plan_of(workload)
+        self.plan = plan_of(workload.config)
 
     def model(self, **changes: Any) -> SSRNet:
         """The network with the workload's weights."""
