@@ -37,7 +37,9 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("path", metavar="PATH", nargs="+", help="picture, folder or 'pattern*'")
     parser.add_argument(
-        "--weights", metavar="CHECKPOINT", help="a network: .safetensors, run directory, or name"
+        "--weights",
+        metavar="CHECKPOINT",
+        help="a network: .safetensors, run directory, or name [ssrnet-utkface]",
     )
     parser.add_argument("--json", metavar="FILE|-", help="write rows as JSON; - is standard output")
     parser.add_argument("--csv", metavar="FILE|-", help="write rows as CSV; - is standard output")
@@ -94,7 +96,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def default_weights() -> str:
     """The network to use when none is named."""
-    from minissr.training.network import shipped
+    from minissr.training.network import DEFAULT, shipped
 
     names = shipped()
     if not names:
@@ -102,7 +104,7 @@ def default_weights() -> str:
             "no network comes with this version; train one (python -m minissr.train --data DATA) "
             "and name its run directory with --weights"
         )
-    return names[0]
+    return DEFAULT if DEFAULT in names else names[0]
 
 
 def lines(row: Answer) -> list[str]:

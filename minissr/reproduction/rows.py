@@ -1,4 +1,4 @@
-"""Training the cases of an ablation, and the row of figures that each finished run leaves.
+"""The row of figures that each finished run of a study leaves, and which runs are still wanted.
 
 Rows are one JSON object a line, in a file that grows as runs finish. What has a row is never
 trained again, on whatever machine; a run that was interrupted goes on where it was.
@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import os
 import statistics
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +33,7 @@ def read_rows(path: str | os.PathLike[str]) -> list[Row]:
             rows.append({**row, "case": str(row["case"]), "seed": int(row["seed"])})
         except (ValueError, KeyError, TypeError) as error:
             raise DataError(
-                f"{path}, line {number}, is no row of an ablation; remove the line, and the run is "
+                f"{path}, line {number}, is no row of a study; remove the line, and the run is "
                 "looked at again"
             ) from error
     return rows
@@ -44,10 +44,15 @@ def write_rows(path: str | os.PathLike[str], rows: Sequence[Row]) -> None:
     write_text(path, "".join(json.dumps(row, allow_nan=False) + "\n" for row in rows))
 
 
-def check_comparable(rows: Sequence[Row], digest: str, epochs: int, path: object) -> None:
-    """Refuse rows of other faces or another length: they can't stand in one table."""
+def check_comparable(
+    rows: Sequence[Row], digest: str, epochs: Mapping[str, int], path: object
+) -> None:
+    """Refuse rows of other faces or another length: they can't stand in one table.
+
+    `epochs` tells the length of each case; rows of other cases may have any.
+    """
     for row in rows:
-        if (row["data"], row["epochs"]) != (digest, epochs):
+        if row["data"] != digest or row["epochs"] != epochs.get(row["case"], row["epochs"]):
             raise DataError(
                 f"{path} has a row of other faces or of {row['epochs']} epochs ({row['case']}, "
                 f"seed {row['seed']}); name another --rows file"
@@ -139,6 +144,7 @@ def finished_row(case: Case, seed: int, run: Path, predicted: Any, about: Row) -
         "live_stages": sum(stage["alive"] for stage in last["stage_health"]),
         "stages": len(last["stage_health"]),
         "stage_health": last["stage_health"],
+        "train_mae_by_epoch": [record["train_mae"] for record in history],
         "val_mae_by_epoch": [record["val_mae"] for record in history],
         "live_by_epoch": [
             sum(stage["alive"] for stage in record["stage_health"]) for record in history

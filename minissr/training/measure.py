@@ -64,8 +64,8 @@ def predict_ages(
     """
     if flip:
         views = (images, images[:, :, ::-1])
-        ages = [predict_ages(model, view, preprocessing, check) for view in views]
-        return (ages[0] + ages[1]) / np.float32(2)
+        both = [predict_ages(model, view, preprocessing, check) for view in views]
+        return (both[0] + both[1]) / np.float32(2)
     engine = InferenceEngine(model, preprocessing) if fits(model, preprocessing) else None
     was_training = model.training
     model.eval()

@@ -19,6 +19,7 @@ from minissr.training.small import expanded
 from minissr.training.state import load_weights
 
 WEIGHTS = Path(__file__).resolve().parent.parent / "weights"
+DEFAULT = "ssrnet-utkface"  # what is used where no network is named
 KERAS = (".h5", ".hdf5", ".keras")
 
 
@@ -111,7 +112,7 @@ def find_checkpoint(source: str | os.PathLike[str]) -> Path:
     if str(source) in names:
         return WEIGHTS / f"{source}.safetensors"
     close = difflib.get_close_matches(str(source), names, n=1)
-    hint = f"did you mean {close[0]}?" if close else _where(names)
+    hint = f"did you mean {close[0]}? Or {_where(names)}" if close else _where(names)
     raise CheckpointError(f"{source}: no such checkpoint; {hint}")
 
 

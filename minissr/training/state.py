@@ -27,7 +27,8 @@ from minissr.training.checkpoint import Checkpoint, read_checkpoint, save_checkp
 from minissr.training.files import write_text
 from minissr.training.optim import Optimizer
 
-AVERAGE = "average"  # section of `last` with the moving average of the network
+# Sections of a checkpoint: the network, and in `last` its moving average over steps.
+MODEL, AVERAGE = "model", "average"
 
 # What differs between two equal runs, and is therefore not kept in checkpoints.
 CLOCK = ("seconds", "images_per_s")
@@ -113,7 +114,7 @@ def save_last(
     about: Mapping[str, Any],
 ) -> None:
     """Write everything that is needed to go on bit for bit; `about` is what never changes."""
-    tensors = named("model", model.state_dict()) | named("optimizer", optimizer.state_dict())
+    tensors = named(MODEL, model.state_dict()) | named("optimizer", optimizer.state_dict())
     if average is not None:
         tensors |= named(AVERAGE, average.state_dict())
     save_checkpoint(path, tensors, {**about, "progress": progress.to_json()})
@@ -121,7 +122,7 @@ def save_last(
 
 def save_best(path: Path, model: Module, progress: Progress, about: Mapping[str, Any]) -> None:
     """Write the network alone, with the epoch it is of."""
-    save_checkpoint(path, named("model", model.state_dict()), {**about, "best": progress.best})
+    save_checkpoint(path, named(MODEL, model.state_dict()), {**about, "best": progress.best})
 
 
 def named(prefix: str, arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
@@ -156,7 +157,7 @@ def restore(
             raise CheckpointError(
                 f"{path} belongs to {what}, or start a new run with --init {path}"
             )
-    load_weights(path, checkpoint, model, "model")
+    load_weights(path, checkpoint, model, MODEL)
     try:
         optimizer.load_state_dict(checkpoint.section("optimizer"))
         if average is not None:
@@ -176,7 +177,7 @@ def load_weights(
     `section` is where in the file it lies; by default the average over steps, if one was kept,
     because that is what was measured.
     """
-    section = section or (AVERAGE if checkpoint.section(AVERAGE) else "model")
+    section = section or (AVERAGE if checkpoint.section(AVERAGE) else MODEL)
     xp = array_module(next(model.parameters()).data)
     try:
         model.load_state_dict(

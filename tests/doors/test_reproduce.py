@@ -1,14 +1,19 @@
-"""The ablation's door, on a few synthetic faces and tiny networks."""
+"""The studies' door, on a few synthetic faces and tiny networks."""
 
 from __future__ import annotations
 
+import hashlib
 import json
+import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 
-from minissr import reproduce
+import minissr
+from minissr import reproduce, train
 from minissr.data import synthetic
+from minissr.data.faces import open_dataset
 from minissr.reproduction import cases
 from tests.doors.conftest import Run
 from tests.training.tiny import NETWORK
@@ -66,6 +71,89 @@ def test_what_is_finished_is_not_trained_again(call: Run, tmp_path: Path) -> Non
     assert (out / "rows.jsonl").read_text() == rows
 
 
+def test_figure_2_and_table_2_share_their_runs(call: Run, tmp_path: Path) -> None:
+    told = ["--data", "synthetic", "--epochs", "2", "--cases", "ssrnet,released"]
+    code, printed, err = call(reproduce, "figure2", *told, "--out", tmp_path)
+    assert code == 0, err
+    assert printed.count("python -m minissr.train") == 2
+    code, printed, err = call(reproduce, "table2", *told, "--out", tmp_path)
+    assert code == 0, err
+    assert "minissr.train" not in printed
+    for name in ("figure2", "table2"):
+        assert (tmp_path / f"{name}.png").read_bytes().startswith(b"\x89PNG")
+    table = (tmp_path / "table2.csv").read_text().splitlines()
+    row = json.loads((tmp_path / "rows.jsonl").read_text().splitlines()[0])
+    assert table[1].startswith(f'"SSR-Net, ours",test,2,"1,135",{row["test_mae"]:.2f},')
+
+
+def test_figure_3_needs_no_data(call: Run, tmp_path: Path) -> None:
+    assert call(reproduce, "figure3", "--out", tmp_path / "new")[0] == 0
+    assert (tmp_path / "new" / "figure3.csv").exists()
+
+
+def test_weights_are_written_the_same_again(
+    call: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recipe = {"epochs": 2, "batch_size": 8, "backend": "numpy", "average": 0.5, **NETWORK}
+    monkeypatch.setattr("minissr.reproduction.recipe.RECIPE", recipe)
+    for out in ("a", "b"):
+        code, printed, err = call(
+            reproduce, "weights", "--data", "synthetic", "--out", tmp_path / out
+        )
+        assert code == 0, err
+        assert printed.count("written") == 3
+    names = [f"ssrnet-synthetic{end}" for end in (".safetensors", "-int8.safetensors", ".md")]
+    for name in names:
+        assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes()
+    text = (tmp_path / "a" / names[2]).read_text()
+    digest = hashlib.sha256((tmp_path / "a" / names[0]).read_bytes()).hexdigest()
+    assert digest in text
+    # What the card says, on the faces that the card says.
+    est = minissr.load(tmp_path / "a" / names[0], backend="numpy")
+    faces = open_dataset("synthetic").split("test")
+    mae = np.abs(est.predict(faces.images) - faces.ages).mean()
+    assert f"| float32 | {mae:.2f} |" in text
+    assert "drawn faces" in est.network.about["licence"]
+    # The command in the card makes the same network.
+    (line,) = [x.strip() for x in text.splitlines() if "minissr.train" in x]
+    told = line.replace("DATA", "synthetic").replace("RUN", str(tmp_path / "again")).split()[3:]
+    assert call(train, *told, "--backend", "numpy")[0] == 0
+    arguments = ["--data", "synthetic", "--run", tmp_path / "again", "--out", tmp_path / "c"]
+    assert call(reproduce, "weights", *arguments)[0] == 0
+    for name in names:
+        assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "c" / name).read_bytes()
+
+
+def test_weights_refuse_what_is_no_finished_run_of_these_faces(
+    call: Run, trained: Path, tmp_path: Path
+) -> None:
+    told = ["weights", "--data", "synthetic", "--out", tmp_path / "out", "--run"]
+    code, _, err = call(reproduce, *told, tmp_path)
+    assert code == 3
+    assert "best.safetensors" in err
+    run = tmp_path / "run"
+    shutil.copytree(trained, run)
+    (run / "report.md").unlink()
+    code, _, err = call(reproduce, *told, run)
+    assert code == 3
+    assert "isn't finished" in err
+
+
+def test_a_card_of_utkface_says_its_terms(tmp_path: Path) -> None:
+    from minissr.reproduction.shipping import terms_of
+
+    meta = {"format": "minissr faces", "version": 1, "source": {"kind": "utkface"}}
+    (tmp_path / "meta.json").write_text(json.dumps(meta))
+    terms = terms_of(str(tmp_path))
+    assert terms.name == "ssrnet-utkface"
+    for words in ("non-commercial research", "copyright of each picture stays"):
+        assert words in terms.data
+        assert words in terms.licence
+    meta["source"]["kind"] = "csv"
+    (tmp_path / "meta.json").write_text(json.dumps(meta))
+    assert terms_of(str(tmp_path)).name == "ssrnet-csv"
+
+
 def test_list_and_refusals(call: Run, tmp_path: Path) -> None:
     code, printed, _ = call(reproduce, "ablation", "--list")
     assert code == 0
@@ -76,6 +164,9 @@ def test_list_and_refusals(call: Run, tmp_path: Path) -> None:
         ([*study(tmp_path), "--cases", "dexx"], "no such case"),
         ([*study(tmp_path), "--epochs", "0"], "--epochs 0"),
         (["ablation", "--out", tmp_path, "--report-only"], "no rows yet"),
+        (["figure2", "--data", "synthetic", "--out", tmp_path, "--curves", "x"], "there is no x__"),
+        (["weights", "--data", "synthetic", "--out", tmp_path, "--epochs", "0"], "--epochs 0"),
+        (["figure3"], "needs --data and --out"),
     ):
         code, _, err = call(reproduce, *arguments)
         assert code == 2

@@ -7,8 +7,9 @@ import pytest
 from minissr.errors import DataError, MinissrError
 from minissr.models import registry
 from minissr.reproduction import rows as table
-from minissr.reproduction.cases import CASES, CLAIMS, SEEDS, Case, Claim, choose
+from minissr.reproduction.cases import CASES, CLAIMS, METHODS, SEEDS, TRAINING, Case, Claim, choose
 from minissr.reproduction.report import sentence, verdict
+from minissr.reproduction.runs import epochs_of
 from minissr.training.config import build_config
 
 BASE = Case("base", "as it is", {}, seeds=SEEDS)
@@ -29,6 +30,14 @@ def test_every_case_can_be_built_and_told_to_train(case, tmp_path):
     assert config.schedule == "step"
     for key, value in case.settings.items():
         assert config.model_settings[key] == (tuple(value) if isinstance(value, list) else value)
+
+
+@pytest.mark.parametrize("case", METHODS, ids=lambda case: case.name)
+def test_every_method_can_be_told_to_train(case, tmp_path):
+    told = table.arguments(case, 0, "synthetic", tmp_path, 10)
+    config = build_config(("", dict(item.split("=", 1) for item in told if "=" in item)))
+    assert config.model == case.settings.get("model", "ssrnet")
+    registry.build(config.model, **config.model_settings)
 
 
 def test_names_are_unique_and_comparisons_exist():
@@ -80,11 +89,26 @@ def test_a_damaged_row_is_named(tmp_path, line):
 
 def test_rows_of_other_faces_are_refused():
     rows = [{"case": "base", "seed": 0, "data": "abc", "epochs": 20}]
-    table.check_comparable(rows, "abc", 20, "rows.jsonl")
+    table.check_comparable(rows, "abc", {"base": 20}, "rows.jsonl")
+    table.check_comparable(rows, "abc", {"other": 90}, "rows.jsonl")
     with pytest.raises(DataError, match="other faces"):
-        table.check_comparable(rows, "abd", 20, "rows.jsonl")
+        table.check_comparable(rows, "abd", {"base": 20}, "rows.jsonl")
     with pytest.raises(DataError, match="of 20 epochs"):
-        table.check_comparable(rows, "abc", 90, "rows.jsonl")
+        table.check_comparable(rows, "abc", {"base": 90}, "rows.jsonl")
+
+
+def test_epochs_of_all_and_of_some():
+    cases = (BASE, Case("slow", "costs more", epochs=10))
+    usual = TRAINING["epochs"]
+    assert epochs_of(None, cases) == {"base": usual, "slow": 10}
+    assert epochs_of("3", cases) == {"base": 3, "slow": 3}
+    assert epochs_of("slow=2", cases) == {"base": usual, "slow": 2}
+    assert epochs_of("3,slow=2", cases) == {"base": 3, "slow": 2}
+    for told in ("0", "x", "slow=", "slow=0", "3,", "-1"):
+        with pytest.raises(MinissrError, match="expected a whole number"):
+            epochs_of(told, cases)
+    with pytest.raises(MinissrError, match="slwo=3: no such case; there are base, slow"):
+        epochs_of("slwo=3", cases)
 
 
 def test_unknown_cases_are_named():
