@@ -54,3 +54,15 @@ def test_umbrella_lists_every_verb(capsys):
     assert entry(["fly"]) == 2
     assert "no verb 'fly'" in capsys.readouterr().err
     assert USAGE.count("minissr") > 1
+
+
+def test_what_ships_has_its_card_and_its_notice():
+    """Weights without their terms must not leave the house."""
+    from minissr.training.network import WEIGHTS, load_network, shipped
+
+    for name in shipped():
+        network = load_network(name)
+        assert network.about["licence"]
+        (card,) = [path for path in WEIGHTS.glob("*.md") if name.startswith(path.stem)]
+        assert network.sha256 in card.read_text()
+        assert network.model.parameter_count() <= 40_915

@@ -49,8 +49,8 @@ class Terms:
 UTKFACE = Terms(
     name="ssrnet-utkface",
     data="[UTKFace](https://susanqq.github.io/UTKFace/): faces from the web, aligned and cropped. "
-    "It is made available for non-commercial research; the copyright of each picture stays with its "
-    "owner. Ages were estimated by an algorithm and checked by a person: they are noisy.",
+    "It is made available for non-commercial research; the copyright of each picture stays with "
+    "its owner. Ages were estimated by an algorithm and checked by a person: they are noisy.",
     licence="trained on UTKFace: for non-commercial research only; the copyright of each picture "
     "stays with its owner; not for decisions about people",
     values={

@@ -101,7 +101,7 @@ def test_weights_are_written_the_same_again(
             reproduce, "weights", "--data", "synthetic", "--out", tmp_path / out
         )
         assert code == 0, err
-        assert printed.count("written") == 3
+        assert printed.count("written  ") == 3
     names = [f"ssrnet-synthetic{end}" for end in (".safetensors", "-int8.safetensors", ".md")]
     for name in names:
         assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes()

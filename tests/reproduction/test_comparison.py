@@ -59,7 +59,7 @@ def test_the_figure_says_how_long_each_was_trained():
 
 
 def test_other_files_than_histories_are_named(authors, tmp_path):
-    with pytest.raises(DataError, match="there is no .*wiki__ssrnet"):
+    with pytest.raises(DataError, match=r"there is no .*wiki__ssrnet"):
         comparison.authors_curves(str(authors.parent / "wiki"))
     for text in ("epoch,loss\n1,2\n", KERAS + "1,5,x,6,6\n", KERAS + "1,5\n"):
         (authors.parent / "morph2__mobilenet_reg_0.25_64.csv").write_text(text)
