@@ -91,6 +91,7 @@ def run(lesson: Lesson, notebook: Any) -> int:
 
 def tidy(lesson: Lesson, notebook: Any) -> None:
     """Refuse what doesn't belong into a notebook that people read."""
+    notebook.metadata = nbformat.from_dict(METADATA)  # running it has added Python's version
     for place, cell in enumerate(notebook.cells):
         cell.metadata.clear()
         where = f"lesson {lesson.number}, cell {place} ({cell.source.splitlines()[0]!r})"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -57,6 +59,13 @@ def test_pieces_of_one_print_are_joined() -> None:
     notebook, cell = outputs({"name": "stdout", "text": "a"}, {"name": "stdout", "text": "b"})
     build.tidy(FIRST, notebook)
     assert [output.text for output in cell.outputs] == ["ab"]
+
+
+@pytest.mark.parametrize("lesson", lessons(), ids=lambda lesson: lesson.number)
+def test_no_notebook_tells_where_it_was_built(lesson: Lesson) -> None:
+    text = build.target(lesson).read_text("utf-8")
+    assert json.loads(text)["metadata"] == build.METADATA
+    assert not re.search(r"/home/|/root/|/tmp/|/Users/|site-packages", text)
 
 
 def test_figures_need_labels_and_words() -> None:
