@@ -56,8 +56,8 @@ def stagewise_forward(
 ) -> tuple[Array, Array, Array]:
     """The ages (N,) in years, the bin widths (N, K) in years and the bin indices (N, K)."""
     s = np.asarray(stages, p.dtype)  # (K,)
-    stretched = s * np.maximum(1 + c_delta * delta, floor)  # Eq. 5                        (N, K)
-    width = (max_age - min_age) / np.cumprod(stretched, axis=1)  # Eq. 4                   (N, K)
+    stretched = s * np.maximum(1 + c_delta * delta, floor)  # Eq. 4                        (N, K)
+    width = (max_age - min_age) / np.cumprod(stretched, axis=1)  # Eq. 5                   (N, K)
     index = np.empty_like(width)
     for k, bins in enumerate(bins_of(stages)):
         i = np.arange(stages[k], dtype=p.dtype)
