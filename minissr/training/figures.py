@@ -85,8 +85,9 @@ def health(history: Sequence[Record]) -> bytes:
 
 
 def own_share(stage: Record) -> float:
-    """own_std in units of the stage's mean width."""
-    return stage["own_std"] / stage["mean_width"] if stage["mean_width"] else float("nan")
+    """own_std in units of the stage's mean width; not a number where one of them isn't."""
+    own, width = stage["own_std"], stage["mean_width"]
+    return own / width if own is not None and width else float("nan")
 
 
 def predicted_against_true(predicted: np.ndarray, true: np.ndarray) -> bytes:

@@ -6,10 +6,13 @@ import json
 import shlex
 from typing import Any
 
+import numpy as np
+
 from minissr.training import figures
 from minissr.training.checkpoint import read_checkpoint
 from minissr.training.evaluation import Evaluation, evaluate
 from minissr.training.files import write_atomically, write_text
+from minissr.training.metrics import mean_absolute_error
 from minissr.training.results import comparison, decade_table, group_table, health_table
 from minissr.training.session import Session
 from minissr.training.state import load_weights
@@ -18,7 +21,12 @@ from minissr.training.state import load_weights
 def draw_progress(session: Session) -> None:
     """Draw `curves.png` and `health.png` from the epochs so far."""
     history = session.progress.history
-    lines = {"best possible": session.data.best_possible_mae}
+    ages = session.data.split("val").ages
+    constant = np.full_like(ages, session.about["data"]["train_median"])
+    lines = {
+        "always the training faces' median": mean_absolute_error(constant, ages),
+        "best possible": session.data.best_possible_mae,
+    }
     write_atomically(session.run.curves, figures.curves(history, lines))
     if history[-1]["stage_health"]:
         write_atomically(session.run.health, figures.health(history))
