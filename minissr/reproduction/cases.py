@@ -114,6 +114,10 @@ CASES = (
         activation_mix="softplus",
     ),
     authors("released-softmax", "p a softmax", activation_p="softmax"),
+    authors("released-normalized", "p a softplus divided by its sum", activation_p="normalized"),
+    authors("released-bias-1", "prediction blocks start with biases 1", first_bias=1.0),
+    authors("released-delta-half", "lambda_d 0.5 instead of 1", lambda_d=0.5),
+    authors("released-stage-loss", "a loss on the coarser stages, weight 0.3", stage_loss=0.3),
     authors("paper", "the paper's text and figure", variant="paper"),
 )
 

@@ -180,7 +180,7 @@ def draw_table(header: list[str], lines: list[list[str]]) -> bytes:
     figure = new_figure(10.0, 1.1 + 0.3 * len(lines))
     axes = figure.add_subplot()
     axes.axis("off")
-    table = axes.table(lines, colLabels=header, loc="center", cellLoc="right",
+    table = axes.table(lines, colLabels=header, loc="center", cellLoc="right", colLoc="right",
                        colWidths=[0.2, *[0.1] * (len(header) - 1)])  # fmt: skip
     table.auto_set_font_size(False)
     table.set_fontsize(9)

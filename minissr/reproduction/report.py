@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from minissr.reproduction import figures
+from minissr.reproduction import figures, findings
 from minissr.reproduction.cases import CASES, CLAIMS, Case, Claim
 from minissr.reproduction.rows import Row, mean_mae, of, spread
 from minissr.training.files import write_atomically, write_text
@@ -49,28 +49,43 @@ def report(present: Sequence[Case], rows: Sequence[Row], command: str) -> list[s
         "",
         *(f"- {sentence(claim, rows)}" for claim in CLAIMS),
         "",
-        "## Which stages look at the face",
+        "## What the slip did",
+        "",
+        *findings.slip(rows),
+        "",
+        "## What keeps stages alive",
+        "",
+        *findings.life(present, rows),
         "",
         "![what each stage contributes](stages.png)",
         "",
+        "## Learning",
+        "",
         "![learning curves](curves.png)",
+        "",
+        "## Health of every stage",
+        "",
+        *findings.health(present, rows),
     ]
 
 
 def table(present: Sequence[Case], rows: Sequence[Row]) -> list[str]:
     """A line a case."""
     lines = [
-        "| case | what is different | seeds | MAE | CA(5) | live stages | ages from | parameters |",
-        "|---|---|--:|--:|--:|:-:|--:|--:|",
+        "| case | what is different | against | seeds | MAE | difference | CA(5) | live stages "
+        "| ages from | parameters |",
+        "|---|---|---|--:|--:|--:|--:|:-:|--:|--:|",
     ]
     for case in present:
         mine = of(rows, case.name)
-        live = " ".join(f"{row['live_stages']}/{row['stages']}" for row in mine)
         ca5 = sum(row["val_ca5"] for row in mine) / len(mine)
         lowest = min(row["lowest_age"] for row in mine)
+        other = of(rows, case.against or "")
+        gap = f"{mean_mae(mine) - mean_mae(other):+.2f}" if other else ""
         lines.append(
-            f"| {case.name} | {case.about} | {len(mine)} | {with_spread(mine)} | {ca5:.1%} | "
-            f"{live} | {lowest:.1f} | {mine[0]['parameters']:,} |"
+            f"| {case.name} | {case.about} | {case.against or ''} | {len(mine)} | "
+            f"{with_spread(mine)} | {gap} | {ca5:.1%} | {findings.alive(mine)} | {lowest:.1f} | "
+            f"{mine[0]['parameters']:,} |"
         )
     return lines
 

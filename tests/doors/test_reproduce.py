@@ -49,7 +49,7 @@ def test_runs_rows_and_report(call: Run, tmp_path: Path) -> None:
     assert dex["lowest_age"] <= dex["highest_age"]
     assert "python -m minissr.train --data synthetic --seed 2" in printed
     text = (out / "report.md").read_text()
-    assert "| dex | one stage of 27 rigid bins, as DEX | 3 |" in text
+    assert "| dex | one stage of 27 rigid bins, as DEX | minissr | 3 |" in text
     assert "Not run yet." in text
     for picture in ("errors.png", "stages.png", "curves.png"):
         assert f"({picture})" in text
