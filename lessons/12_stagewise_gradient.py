@@ -284,7 +284,7 @@ axs[0].legend()
 style.show(
     fig,
     "Two plots with logarithmic axes against 1 + delta. Without a floor the age rises as 1 + delta "
-    "falls, to a million years, and its gradient twice as steeply. With a floor the age stays "
+    "falls, to half a million years, and its gradient twice as steeply. With a floor the age stays "
     "level below it and the gradient drops to zero, drawn at the bottom.",
 )
 assert np.all(age_and_slope(near[:10], 1e-3)[1] == 0)
