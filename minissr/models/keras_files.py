@@ -25,6 +25,7 @@ from minissr.errors import CheckpointError, MinissrError
 from minissr.models.keras_layouts import (
     KINDS,
     Layout,
+    alike,
     plain,
     recognise,
     their_shape,
@@ -83,7 +84,7 @@ def read_keras(path: str | os.PathLike[str]) -> KerasNetwork:
     try:
         with h5py.File(io.BytesIO(data), "r") as file:
             arrays, left_out = weights_of(file, find_arrays(h5py, file, path), path)
-            layout = recognised(arrays, path)
+            layout, arrays = recognised(arrays, path)
             check_fit(layout, arrays, path)
             state = read_state(layout, arrays, path)
     except CheckpointError:
@@ -183,16 +184,35 @@ def weights_of(file: Any, found: dict[str, Any], path: Any) -> tuple[dict[str, A
     return arrays, left_out
 
 
-def recognised(arrays: dict[str, Any], path: Any) -> Layout:
-    """Which network the names are of; CheckpointError naming what is there if none."""
-    layout = recognise(arrays)
-    if layout is None:
-        layers = sorted({name.partition("/")[0] for name in arrays})
+def recognised(arrays: dict[str, Any], path: Any) -> tuple[Layout, dict[str, Any]]:
+    """Which network the arrays are of, and the arrays by the names that its layout has for them.
+
+    Raises CheckpointError naming what is there if it is none.
+    """
+    if candidates := alike(arrays):
+        layout, names = min(candidates, key=lambda found: misfits(found[0], found[1], arrays))
+        return layout, {names[name]: item for name, item in arrays.items()}
+    closest = recognise(arrays)
+    if closest is None:
+        layers = listed(sorted({name.partition("/")[0] for name in arrays}))
         raise CheckpointError(
-            f"{path} is of no network known here: its layers are {listed(layers)}; what can be "
-            f"read is {KINDS}"
+            f"{path} is of no network known here: "
+            f"{f'its layers are {layers}' if layers else 'it holds no array'}; "
+            f"what can be read is {KINDS}"
         )
-    return layout
+    return closest, arrays
+
+
+def misfits(layout: Layout, names: dict[str, str], arrays: dict[str, Any]) -> int:
+    """How many arrays have another shape than in the layout that has `names` for theirs."""
+    shapes = shapes_in(layout)
+    return sum(item.shape != shapes[names[name]] for name, item in arrays.items())
+
+
+def shapes_in(layout: Layout) -> dict[str, tuple[int, ...]]:
+    """The shape of every array of a file, by its place there."""
+    state = build(**layout.model).state_dict()
+    return {layout.arrays[ours]: their_shape(ours, a.shape) for ours, a in state.items()}
 
 
 def check_fit(layout: Layout, arrays: dict[str, Any], path: Any) -> None:
@@ -200,17 +220,14 @@ def check_fit(layout: Layout, arrays: dict[str, Any], path: Any) -> None:
 
     Raises CheckpointError naming all that isn't so, in one message.
     """
-    shapes = {
-        name: their_shape(name, array.shape)
-        for name, array in build(**layout.model).state_dict().items()
-    }
-    places = layout.arrays
-    trouble = [f"missing {theirs}" for theirs in places.values() if theirs not in arrays]
-    trouble += [f"unknown {shown(name)}" for name in arrays if name not in set(places.values())]
-    for ours, theirs in places.items():
-        if theirs in arrays and (fault := fault_of(arrays[theirs], shapes[ours])):
-            trouble.append(f"{theirs} {fault}")
-    trouble += overlaps({theirs: arrays[theirs] for theirs in places.values() if theirs in arrays})
+    shapes = shapes_in(layout)
+    trouble = [f"missing {place}" for place in shapes if place not in arrays]
+    trouble += [f"unknown {shown(name)}" for name in arrays if name not in shapes]
+    there = {place: arrays[place] for place in shapes if place in arrays}
+    for place, item in there.items():
+        if fault := fault_of(item, shapes[place]):
+            trouble.append(f"{place} {fault}")
+    trouble += overlaps(there)
     if trouble:
         raise CheckpointError(
             f"{path} is not a whole {layout.kind}: {listed(trouble, '; ')}; use another copy of it"

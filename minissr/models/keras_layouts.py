@@ -5,12 +5,17 @@ weight's own name. In a model that holds another one (MobileNet and DenseNet und
 group is that of the inner model. Keras 3 leaves out the `:0`, and calls a depthwise kernel just
 `kernel`; both spellings are taken for the same.
 
+Keras counts the layers of a kind that a program builds, so a program's second network begins at,
+say, `conv2d_15`; TensorFlow counts `conv2d`, `conv2d_1`. Files of one network have the same names
+but for where the counting began, and for what their inner model is called.
+
 Kernels are (KH, KW, C, CO) and dense weights (in, out), as ours. A depthwise kernel is
 (KH, KW, C, 1) there and (KH, KW, 1, C) here.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, field
 from typing import Any
@@ -23,6 +28,8 @@ LEAVES = {"w": "kernel", "b": "bias"}
 NORM = ("gamma", "beta", "moving_mean", "moving_variance")
 ALPHAS = (0.25, 0.5, 0.75, 1.0)  # of the MobileNets that Keras has; 0.25 and 0.5 are published
 DEPTHS = range(7, 41, 3)  # of the DenseNets; 13 and 19 are published
+COUNTED = re.compile("(conv2d|batch_normalization|dense)(?:_([0-9]{1,9}))?")  # a layer's name
+INNER = "*"  # an inner model by any name
 
 
 @dataclass(frozen=True)
@@ -139,6 +146,11 @@ def plain(name: str) -> str:
     return f"{layer}/{leaf}"
 
 
+def every_layout() -> list[Layout]:
+    """All kinds of files."""
+    return [layout for family in FAMILIES for layout in family()]
+
+
 def recognise(names: Collection[str]) -> Layout | None:
     """The layout that most of the names are of, or None if half of a network isn't there.
 
@@ -148,10 +160,48 @@ def recognise(names: Collection[str]) -> Layout | None:
         The places of all arrays of a file, in the spelling of `plain`.
     """
     there = set(names)
-    layouts = [layout for family in FAMILIES for layout in family()]
+    layouts = every_layout()
     best = min(layouts, key=lambda layout: len(there.symmetric_difference(layout.arrays.values())))
     shared = there.intersection(best.arrays.values())
     return best if 2 * len(shared) >= len(best.arrays) else None
+
+
+def alike(names: Collection[str]) -> list[tuple[Layout, dict[str, str]]]:
+    """The layouts with these names, wherever counting began and whatever the inner model is called.
+
+    Each with its own name for each of the file's. MobileNets differ in nothing else, so there are
+    several of them.
+    """
+    there = uncounted(names)
+    if len(there) < len(names):  # as `conv2d` and `conv2d_0` together
+        return []
+    found = []
+    for layout in every_layout():
+        theirs = uncounted(layout.arrays.values())
+        if theirs.keys() == there.keys():
+            found.append((layout, {there[key]: theirs[key] for key in there}))
+    return found
+
+
+def uncounted(names: Collection[str]) -> dict[str, str]:
+    """The names as if each kind of layer were counted from 1 -> the names."""
+    first: dict[str, int] = {}
+    for name in names:
+        for layer in name.split("/")[:-1]:
+            if found := COUNTED.fullmatch(layer):
+                first[found[1]] = min(int(found[2] or 0), first.get(found[1], 10**9))
+
+    def recounted(layer: str) -> str:
+        found = COUNTED.fullmatch(layer)
+        return f"{found[1]}_{int(found[2] or 0) - first[found[1]] + 1}" if found else layer
+
+    same = {}
+    for name in names:
+        *layers, leaf = name.split("/")
+        if len(layers) == 2 and layers[0] != layers[1]:
+            layers[0] = INNER
+        same["/".join([*map(recounted, layers), leaf])] = name
+    return same
 
 
 def to_ours(name: str, array: np.ndarray) -> np.ndarray:

@@ -13,7 +13,7 @@ import pytest
 import minissr
 from minissr import convert, evaluate, predict
 from minissr.errors import CheckpointError
-from minissr.models.keras_layouts import FAMILIES
+from minissr.models.keras_layouts import every_layout
 from minissr.training.checkpoint import read_checkpoint
 from minissr.training.small import small_file
 from tests.doors.conftest import Run
@@ -21,7 +21,7 @@ from tests.models.released import keras_arrays, random_state, write_keras
 
 pytest.importorskip("h5py", reason="h5py reads Keras files: pip install h5py")
 
-LAYOUTS = {layout.kind: layout for family in FAMILIES for layout in family()}
+LAYOUTS = {layout.kind: layout for layout in every_layout()}
 AGE, GENDER = LAYOUTS["SSR-Net for age"], LAYOUTS["SSR-Net for gender"]
 NUMPY = ("--backend", "numpy")
 

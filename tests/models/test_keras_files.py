@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import re
 import zipfile
 
 import numpy as np
@@ -12,12 +13,12 @@ from minissr import no_grad, use_backend
 from minissr.errors import CheckpointError
 from minissr.models import keras_files, registry
 from minissr.models.keras_files import read_keras
-from minissr.models.keras_layouts import FAMILIES, recognise
+from minissr.models.keras_layouts import every_layout, recognise
 from tests.models.released import keras_arrays, random_state, write_keras
 
 h5py = pytest.importorskip("h5py", reason="h5py reads Keras files: pip install h5py")
 
-LAYOUTS = {layout.kind: layout for family in FAMILIES for layout in family()}
+LAYOUTS = {layout.kind: layout for layout in every_layout()}
 # The kinds that are published; SHORT is the one with the fewest numbers.
 KINDS = (
     "SSR-Net for age",
@@ -92,6 +93,44 @@ def test_the_spelling_of_keras_3_is_understood(file):
     assert found.layout == layout
     name = "blocks.3.depthwise.conv.w"
     np.testing.assert_array_equal(found.state[name], state[name])
+
+
+def renamed(name: str, first: dict[str, int], inner: str) -> str:
+    """A name as Keras gives it where other layers were counted before."""
+
+    def recounted(found: re.Match[str]) -> str:
+        number = int(found[2]) - 1 + first[found[1]]
+        return f"{found[1]}_{number}" if number else found[1]
+
+    name = re.sub("(conv2d|batch_normalization|dense)_([0-9]+)(?=/)", recounted, name)
+    return re.sub("^(densenet|mobilenet_[0-9.]+_64)(?=/)", inner, name)
+
+
+@pytest.mark.parametrize(
+    ("first", "inner"),
+    [
+        ({"conv2d": 15, "batch_normalization": 9, "dense": 10}, "model_1"),
+        ({"conv2d": 0, "batch_normalization": 0, "dense": 0}, "mobilenet_0.25_64"),
+    ],
+)
+@pytest.mark.parametrize("kind", KINDS)
+def test_wherever_counting_began(file, kind, first, inner):
+    """The second network of a program, and TensorFlow's numbers; MobileNets by their shapes."""
+    layout = LAYOUTS[kind]
+    state = random_state(layout)
+    arrays = {renamed(n, first, inner): a for n, a in keras_arrays(layout, state).items()}
+    write_keras(file, arrays)
+    found = read_keras(file)
+    assert found.layout == layout
+    for name, array in state.items():
+        np.testing.assert_array_equal(found.state[name], array, err_msg=name)
+
+
+def test_one_layer_counted_twice_is_refused(file, arrays):
+    for leaf in ("kernel:0", "bias:0"):
+        arrays[f"conv2d_01/conv2d_01/{leaf}"] = arrays[f"conv2d_1/conv2d_1/{leaf}"]
+    write_keras(file, arrays)
+    assert "unknown conv2d_01/conv2d_01/kernel" in refused(file)
 
 
 def test_other_floats_are_rounded_to_ours(file, arrays):
@@ -170,6 +209,8 @@ def test_another_network_is_named_by_its_layers(file):
     assert "block1_conv1, fc1000" in message
     assert "SSR-Net" in message
     assert recognise([]) is None
+    write_keras(file, {})
+    assert "it holds no array" in refused(file)
 
 
 def test_a_mix_of_two_networks_is_refused(file, arrays):
