@@ -63,9 +63,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     for option, value in (("--faces", args.faces), ("--slow-faces", args.slow_faces)):
         if value < 1:
             raise MinissrError(f"{option} {value}; expected a whole number above 0")
-    from minissr.training.files import write_atomically
+    from minissr.training.files import check_target, write_atomically
     from minissr.training.network import load_network
 
+    for target in filter(None, (args.onnx, args.small)):
+        check_target(target)
     network = load_network(args.checkpoint)
     print(f"network  {network.path}")
     if args.licence:

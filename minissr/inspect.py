@@ -52,12 +52,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     from minissr.faces.sample import sample_faces
     from minissr.kernels.backend import use_backend
     from minissr.models.summary import summary
-    from minissr.training.files import write_atomically
+    from minissr.training.files import check_target, write_atomically
     from minissr.training.measure import network_input
     from minissr.training.network import load_network
     from minissr.training.results import write_json
 
     out = sys.stderr if args.json == "-" else sys.stdout
+    if args.out:
+        check_target(args.out)
     network = load_network(args.checkpoint)
     model: Any = network.model
     print(f"network  {network.path}", file=out)

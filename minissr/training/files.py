@@ -26,13 +26,32 @@ def write_atomically(path: str | os.PathLike[str], data: bytes) -> None:
         os.replace(temporary, path)
         _sync_folder(path.parent)
     except OSError as error:
-        reason = (error.strerror or str(error)).lower()
-        remedy = "free some space" if error.errno in FULL else "check the folder and its rights"
-        before = "; what it held before is intact" if path.exists() else ""
-        raise DiskError(f"could not write {path}: {reason}{before}; {remedy}") from error
+        raise _failure(path, error) from error
     finally:
         with contextlib.suppress(OSError):
             os.unlink(temporary)  # already gone if all went well
+
+
+def check_target(path: str | os.PathLike[str]) -> None:
+    """Raise now the DiskError that `write_atomically` would after a long computation."""
+    path = Path(path)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        if path.is_dir():
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+        _write_synced(temporary, b"")
+    except OSError as error:
+        raise _failure(path, error) from error
+    finally:
+        with contextlib.suppress(OSError):
+            os.unlink(temporary)
+
+
+def _failure(path: Path, error: OSError) -> DiskError:
+    reason = (error.strerror or str(error)).lower()
+    remedy = "free some space" if error.errno in FULL else "check the folder and its rights"
+    before = "; what it held before is intact" if path.exists() else ""
+    return DiskError(f"could not write {path}: {reason}{before}; {remedy}")
 
 
 def write_text(path: str | os.PathLike[str], text: str) -> None:

@@ -48,6 +48,13 @@ def test_the_summary_needs_no_faces(trained: Path, call: Run) -> None:
     assert "streams.s.0.conv" in out
 
 
+def test_a_figure_that_can_not_be_written(trained: Path, tmp_path: Path, call: Run) -> None:
+    code, out, err = call(inspect, trained, "--data", "synthetic", "--out", tmp_path / "no" / "x")
+    assert code == 3
+    assert err.startswith("minissr: could not write")
+    assert not out
+
+
 def test_a_folder_of_pictures_will_do(trained: Path, pictures: Path, call: Run) -> None:
     code, out, _ = call(inspect, trained, "--data", pictures, "--backend", "numpy")
     assert code == 0

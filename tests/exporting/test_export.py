@@ -55,10 +55,13 @@ def test_a_failed_check_leaves_no_file(
 
 
 def test_a_target_that_can_not_be_written(trained: Path, tmp_path: Path, call: Run) -> None:
+    """It is said before anything is computed."""
     for option in ("--onnx", "--small"):
-        code, _, err = call(export, trained, option, tmp_path / "no" / "x", *FEW)
-        assert code == 3
-        assert err.startswith("minissr: could not write")
+        for target in (tmp_path / "no" / "x", tmp_path):
+            code, out, err = call(export, trained, option, target, *FEW)
+            assert code == 3
+            assert err.startswith(f"minissr: could not write {target}")
+            assert not out
     assert not list(tmp_path.iterdir())
 
 
