@@ -16,6 +16,7 @@ import numpy as np
 from minissr.autograd.function import no_grad
 from minissr.data.preprocessing import Preprocessing
 from minissr.kernels.backend import array_module, cpu_backend
+from minissr.kernels.head.composed import ACTIVATIONS, codes
 from minissr.models.device_inference import DeviceRun
 from minissr.models.heads import FusionBlock
 from minissr.models.ssrnet import SSRNet
@@ -120,16 +121,9 @@ def fits(model: Module, preprocessing: Preprocessing) -> bool:
 
     settings = model.settings
     whole = settings.filters_s % LANES == 0 and settings.filters_x % LANES == 0
-    usual = settings.streams == "two" and set(activations(settings)) <= known()
+    usual = settings.streams == "two" and set(activations(settings)) <= {*ACTIVATIONS, "none"}
     here = array_module(next(model.parameters()).data) is np and model.dtype == np.float32
     return whole and usual and here and settings.image_size == preprocessing.size
-
-
-def known() -> set[str]:
-    """The activations the kernel knows; "none" is a layer left out."""
-    from minissr.kernels.inference.numba_simd import ACTIVATIONS
-
-    return {*ACTIVATIONS, "none"}
 
 
 def activations(settings: Any) -> tuple[str, str, str, str]:
@@ -240,17 +234,12 @@ class Plan:
             parts += [small.w.data, bias_of(small)] if small else []
         dense = self.keep(np.concatenate([part.reshape(-1) for part in parts]))
         mixed = prediction.mix.w.shape[1] if prediction.mix else 0
-        codes = [self.code(name) for name in activations(settings)]
         features = [self.room(cells * wide) for _ in convs]
         return (
             self.places[level], [self.widths[level]] * 2, [conv.w.shape[2] for conv in convs],
             weights, biases, features, level, wide, stage.pool, grid, bins, mixed, dense,
-            self.room(6 * bins), codes,
+            self.room(6 * bins), codes(activations(settings)),
         )  # fmt: skip
-
-    def code(self, activation: str) -> int:
-        """The kernel's number of an activation."""
-        return 0 if activation == "none" else self.kernel.ACTIVATIONS.index(activation)
 
 
 def bias_of(layer: Any) -> np.ndarray:

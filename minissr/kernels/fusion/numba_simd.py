@@ -6,24 +6,26 @@ with zeros to whole registers, here called `wide`.
 
 Kept for backward: for the average a byte for each pixel and channel, whether it is above 0; for
 the maximum a byte for each window and channel, which pixel won (`NOBODY` if none is above 0).
-Backward writes the gradient of a window's pixels to a small array, and from there adds it to the
-weights' gradient and multiplies it into the map's gradient.
+Backward of the average writes the gradient of a window's pixels to a small array, and from there
+adds it to the weights' gradient and multiplies it into the map's gradient. Of the maximum only the
+winners have a gradient: one pixel of a window for each channel, and nothing else is touched. The
+weights' gradient is (CO, C) on the way, for a window's pixels lie one after the other along C.
 """
 
 from __future__ import annotations
 
 import numpy as np
 
-from minissr.kernels.conv2d.numba_simd import chunk_count, over_pixels, part, slide
+from minissr.kernels.conv2d.numba_simd import PAIR, chunk_count, over_pixels, part, slide
 from minissr.kernels.jit import njit, pjit, prange
 from minissr.kernels.simd import (
     LANES,
     ROWS,
     add,
     choose,
-    equal,
     flag,
     flagged,
+    fma,
     greater,
     load,
     load_flags,
@@ -50,10 +52,15 @@ def fits(x: np.ndarray, size: int) -> bool:
     return x.dtype == np.float32 and x.shape[3] % LANES == 0 and size <= LARGEST_WINDOW
 
 
+def whole_registers(count: int) -> int:
+    """`count`, up to the next multiple of LANES."""
+    return -(-count // LANES) * LANES
+
+
 def widened(array: np.ndarray) -> np.ndarray:
     """`array` (..., CO) with zeros up to whole registers."""
     *outer, co = array.shape
-    wide = np.zeros((*outer, -(-co // LANES) * LANES), np.float32)
+    wide = np.zeros((*outer, whole_registers(co)), np.float32)
     wide[..., :co] = array
     return wide
 
@@ -100,38 +107,68 @@ def fuse_window(
     return multiply(sofar, splat(np.float32(1 / pixels)))
 
 
-@pjit
-def fuse_images(x, w, bias, size, is_max, y, kept):
-    """Fill y and what backward wants; w (C, wide) and bias (wide,) are padded, y (..., CO) not."""
-    n, h, width, c = x.shape
-    _, rows, columns, co = y.shape
+@njit
+def fuse_image(x, i, w, bias, size, co, is_max, y, y_at, kept):
+    """Image `i` of `x`: its cells of `co` numbers, one after the other, to y[y_at] and on.
+
+    w (C, wide) and bias (wide,) are padded, and so the last cell is written, with zeros; see
+    `row_length`. `kept` is that of the whole batch.
+    """
+    _, h, width, c = x.shape
+    rows, columns = h // size, width // size
     row, wide = width * c, len(bias)
     window_kept = wide if is_max else size * size * wide
-    for i in prange(n):
-        pooled = np.empty(wide, np.float32)
-        for py in range(rows):
-            for px in range(columns):
-                corner = i * h * row + py * size * row + px * size * c
-                kept_at = ((i * rows + py) * columns + px) * window_kept
-                for channel in range(0, wide, LANES):
-                    value = fuse_window(
-                        x, corner, row, c, w, channel, bias, channel, wide, size, is_max,
-                        True, kept, kept_at + channel,
-                    )  # fmt: skip
-                    store(pooled, channel, value)
-                for j in range(co):
-                    y[i, py, px, j] = pooled[j]
+    kept_at = i * rows * columns * window_kept
+    for py in range(rows):
+        for px in range(columns):
+            corner = i * h * row + py * size * row + px * size * c
+            for channel in range(0, wide, LANES):
+                value = fuse_window(
+                    x, corner, row, c, w, channel, bias, channel, wide, size, is_max,
+                    True, kept, kept_at + channel,
+                )  # fmt: skip
+                store(y, y_at + channel, value)  # what is too much, the next cell overwrites
+            y_at += co
+            kept_at += window_kept
+
+
+@pjit
+def fuse_images(x, w, bias, size, is_max, y, kept):
+    """Fill y (N, cells CO) and what backward wants; w (C, wide) and bias (wide,) are padded."""
+    cells = (x.shape[1] // size) * (x.shape[2] // size)
+    count = y.shape[1]
+    for i in prange(len(x)):
+        padded = np.empty(count + len(bias), np.float32)
+        fuse_image(x, i, w, bias, size, count // cells, is_max, padded, 0, kept)
+        for j in range(count):
+            y[i, j] = padded[j]
+
+
+def padded_rows(co: int) -> int:
+    """Rows of `add_window_weight_grad`'s result for `co` channels."""
+    return -(-co // 4) * 4
+
+
+def row_length(cells: int, co: int) -> int:
+    """How many numbers `fuse_image` wants room for, up to a whole register."""
+    return whole_registers(cells * co + -co % LANES)
+
+
+def room_to_keep(x: np.ndarray, co: int, pool: str, size: int) -> np.ndarray:
+    """Memory for what `fuse_image` keeps of all images, flat."""
+    n, h, width, _ = x.shape
+    pixels = 1 if pool == "max" else size * size
+    return np.empty(n * (h // size) * (width // size) * pixels * whole_registers(co), np.uint8)
 
 
 def forward(x, w, bias, pool, size):
     """`composed.forward` for the maps of `fits`."""
     n, h, width, c = x.shape
-    rows, columns, co = h // size, width // size, w.shape[3]
-    w_wide, bias_wide = widened(w.reshape(c, co)), widened(bias)
-    y = np.empty((n, rows, columns, co), np.float32)
-    pixels = 1 if pool == "max" else size * size
-    kept = np.empty((n, rows, columns, pixels, len(bias_wide)), np.uint8)
-    fuse_images(x, w_wide, bias_wide, size, pool == "max", y, kept)
+    co = w.shape[3]
+    y = np.empty((n, h // size, width // size, co), np.float32)
+    kept = room_to_keep(x, co, pool, size)
+    w_wide = widened(w.reshape(c, co))
+    fuse_images(x, w_wide, widened(bias), size, pool == "max", y.reshape(n, -1), kept)
     return y, (kept,)
 
 
@@ -139,24 +176,17 @@ def forward(x, w, bias, pool, size):
 
 
 @njit
-def window_gradient(gy, kept, kept_at, pixels, wide, is_max, g, gbias):
-    """The gradient `g` (pixels, wide) at a window's pixels; its sum is added to `gbias`."""
-    nothing = zeros()
+def window_gradient(pooled, kept, kept_at, pixels, wide, g, gbias, bias_at):
+    """The gradient `g` (pixels, wide) at an average's pixels; its sum is added to `gbias`."""
     for channel in range(0, wide, LANES):
-        value, sofar = load(gy, channel), load(gbias, channel)
-        if is_max:
-            winner = load_flags(kept, kept_at + channel)
-            sofar = add(sofar, select(equal(winner, NOBODY), nothing, value))
-            for pixel in range(pixels):
-                store(g, pixel * wide + channel, select(equal(winner, pixel), value, nothing))
-        else:
-            value = multiply(value, splat(np.float32(1 / pixels)))
-            for pixel in range(pixels):
-                bits = load_flags(kept, kept_at + pixel * wide + channel)
-                here = select(flagged(bits, 1), value, nothing)
-                store(g, pixel * wide + channel, here)
-                sofar = add(sofar, here)
-        store(gbias, channel, sofar)
+        value = multiply(load(pooled, channel), splat(np.float32(1 / pixels)))
+        sofar = load(gbias, bias_at + channel)
+        for pixel in range(pixels):
+            bits = load_flags(kept, kept_at + pixel * wide + channel)
+            here = select(flagged(bits, 1), value, zeros())
+            store(g, pixel * wide + channel, here)
+            sofar = add(sofar, here)
+        store(gbias, bias_at + channel, sofar)
 
 
 @njit
@@ -164,64 +194,118 @@ def window_input_grad(g, size, co, wide, w_turned, gx, corner, row, c):
     """gx of a window's pixels = g (pixels, wide) @ w_turned (CO, C)."""
     pixels = size * size
     for channel in range(0, c, LANES):
-        for first in range(0, pixels - 3, 4):
+        for first in range(0, pixels - ROWS + 1, ROWS):
             sums = slide(
-                registers(4, 1), g, run(first * wide, wide, 4), 0, 1, co, w_turned, channel, c
+                registers(ROWS, 1), g, run(first * wide, wide, ROWS), 0, 1, co, w_turned, channel, c
             )
             start = corner + channel + first // size * row + first % size * c
-            store_tile(gx, wrapped_run(start, first % size, size, c, row, 4), sums)
-        for pixel in range(pixels - pixels % 4, pixels):
+            store_tile(gx, wrapped_run(start, first % size, size, c, row, ROWS), sums)
+        for pixel in range(pixels - pixels % ROWS, pixels):
             sums = slide(registers(1, 1), g, (pixel * wide,), 0, 1, co, w_turned, channel, c)
             store(gx, corner + channel + pixel // size * row + pixel % size * c, sums[0])
 
 
 @njit
-def add_window_weight_grad(x, corner, row, c, g, size, wide, gw):
-    """gw (C, wide) += x of a window's pixels, times g."""
-    for tap in range(0, c, ROWS):
-        taps = run(tap, 1, ROWS)
-        for channel in range(0, wide, LANES):
-            places = run(tap * wide + channel, wide, ROWS)
-            sums = over_pixels(
-                load_tile(gw, places, 1),
-                x, taps, corner, row, c, g, channel, size * wide, wide, size, size,
-            )  # fmt: skip
+def add_window_weight_grad(x, corner, row, c, g, size, co, wide, gw, gw_at):
+    """gw (CO, C) += g (pixels, wide), turned, times x of a window's pixels.
+
+    Four rows at a time: up to three more than CO, for which g has zeros.
+    """
+    for j in range(0, co, 4):
+        rows = run(j, 1, 4)
+        for channel in range(0, c - PAIR + 1, PAIR):
+            places, at = run(gw_at + j * c + channel, c, 4), corner + channel
+            sums = load_tile(gw, places, 2)
+            sums = over_pixels(sums, g, rows, 0, size * wide, wide, x, at, row, c, size, size)
             store_tile(gw, places, sums)
+        if c % PAIR:
+            places, at = run(gw_at + j * c + c - LANES, c, 4), corner + c - LANES
+            sums = load_tile(gw, places, 1)
+            sums = over_pixels(sums, g, rows, 0, size * wide, wide, x, at, row, c, size, size)
+            store_tile(gw, places, sums)
+
+
+@njit
+def add_winners(
+    pooled, kept, kept_at, x, corner, row, c, size, co, w_turned, gx, gw, gw_at, gbias, bias_at
+):
+    """Add to gx, gw (CO, C) and gbias what the winner of each channel of a window brings."""
+    for j in range(co):
+        winner = np.intp(kept[kept_at + j])
+        if winner == NOBODY:
+            continue
+        place, g = corner + winner // size * row + winner % size * c, splat(pooled[j])
+        gbias[bias_at + j] += pooled[j]
+        for channel in range(0, c, LANES):
+            at, to = place + channel, gw_at + j * c + channel
+            store(gx, at, fma(g, load(w_turned, j * c + channel), load(gx, at)))
+            store(gw, to, fma(g, load(x, at), load(gw, to)))
+
+
+@njit
+def fuse_image_gradients(
+    gy, gy_at, x, i, w_turned, size, is_max, kept, g, gx, gw, gw_at, gbias, bias_at
+):
+    """gx of image `i`; its parts of gw (CO, C) and of gbias are added at `gw_at` and `bias_at`.
+
+    gy has the image's cells from `gy_at` on; w_turned (CO, C); g is scratch for a window's pixels
+    and a cell, both of padded width.
+    """
+    _, h, width, c = x.shape
+    co, rows, columns = len(w_turned), h // size, width // size
+    row, wide, pixels = width * c, -(-co // LANES) * LANES, size * size
+    window_kept = wide if is_max else pixels * wide
+    kept_at = i * rows * columns * window_kept
+    pooled = g[pixels * wide :]
+    pooled[:] = 0
+    if is_max:
+        gx[i] = 0
+    else:  # pixels outside all windows
+        gx[i, rows * size :] = 0
+        gx[i, : rows * size, columns * size :] = 0
+    for py in range(rows):
+        for px in range(columns):
+            for j in range(co):
+                pooled[j] = gy[gy_at + j]
+            corner = i * h * row + py * size * row + px * size * c
+            if is_max:
+                add_winners(
+                    pooled, kept, kept_at, x, corner, row, c, size, co, w_turned,
+                    gx, gw, gw_at, gbias, bias_at,
+                )  # fmt: skip
+            else:
+                window_gradient(pooled, kept, kept_at, pixels, wide, g, gbias, bias_at)
+                window_input_grad(g, size, co, wide, w_turned, gx, corner, row, c)
+                add_window_weight_grad(x, corner, row, c, g, size, co, wide, gw, gw_at)
+            gy_at += co
+            kept_at += window_kept
 
 
 @pjit
 def fusion_gradients(gy, x, w_turned, size, is_max, kept, gx, gw, gbias):
-    """gx; gw and gbias of every chunk of images, zeros at first."""
-    n, h, width, c = x.shape
-    _, rows, columns, co = gy.shape
-    row, wide = width * c, gw.shape[2]
-    pixels = size * size
-    window_kept = wide if is_max else pixels * wide
+    """gx; gw (chunks, CO, C) and gbias (chunks, CO) of chunks of images, both padded."""
+    count, wide = gy.shape[1], gbias.shape[1]
     for k in prange(len(gw)):
-        g, pooled = np.empty(pixels * wide, np.float32), np.zeros(wide, np.float32)
-        first, end = part(k, len(gw), n)
+        scratch = np.empty((size * size + 1) * wide, np.float32)
+        gw[k], gbias[k] = 0, 0
+        first, end = part(k, len(gw), len(x))
         for i in range(first, end):
-            gx[i, rows * size :] = 0  # pixels outside all windows
-            gx[i, : rows * size, columns * size :] = 0
-            for py in range(rows):
-                for px in range(columns):
-                    for j in range(co):
-                        pooled[j] = gy[i, py, px, j]
-                    kept_at = ((i * rows + py) * columns + px) * window_kept
-                    window_gradient(pooled, kept, kept_at, pixels, wide, is_max, g, gbias[k])
-                    corner = i * h * row + py * size * row + px * size * c
-                    window_input_grad(g, size, co, wide, w_turned, gx, corner, row, c)
-                    add_window_weight_grad(x, corner, row, c, g, size, wide, gw[k])
+            fuse_image_gradients(
+                gy.reshape(-1), i * count, x, i, w_turned, size, is_max, kept, scratch,
+                gx, gw[k], 0, gbias[k], 0,
+            )  # fmt: skip
 
 
 def backward(gy, x, w, pool, size, saved):
     """`composed.backward` for the maps of `fits`."""
     (kept,) = saved
     c, co = w.shape[2:]
-    wide, chunks = kept.shape[-1], chunk_count(len(x))
+    chunks = chunk_count(len(x))
     gx = np.empty_like(x)
-    gw, gbias = np.zeros((chunks, c, wide), np.float32), np.zeros((chunks, wide), np.float32)
+    gw = np.empty((chunks, padded_rows(co), c), np.float32)
+    gbias = np.empty((chunks, whole_registers(co)), np.float32)
     w_turned = np.ascontiguousarray(w.reshape(c, co).T)
+    gy = gy.reshape(len(x), -1)
     fusion_gradients(gy, x, w_turned, size, pool == "max", kept, gx, gw, gbias)
-    gw_sum = gw.sum(axis=0)[:, :co].reshape(w.shape)
-    return gx, gw_sum, gbias.sum(axis=0)[:co]
+    gw_sum = np.ascontiguousarray(gw.sum(axis=0)[:co].T)
+    return gx, gw_sum.reshape(w.shape), gbias.sum(axis=0)[:co]

@@ -75,6 +75,22 @@ def of_stage(parameters: Sequence[Array | None], k: int) -> Parameters:
     return Parameters(*parameters[COUNT * k : COUNT * (k + 1)])
 
 
+def codes(activations: tuple[str, str, str, str]) -> tuple[int, ...]:
+    """The activations as compiled kernels number them; a layer left out has any."""
+    return tuple(0 if name == "none" else ACTIVATIONS.index(name) for name in activations)
+
+
+def cut(flat: Array, like: Parameters) -> list[Array | None]:
+    """One array as sixteen, in the shapes of `like`; nothing is copied."""
+    pieces: list[Array | None] = []
+    start = 0
+    for each in like:
+        stop = start + (0 if each is None else each.size)
+        pieces.append(None if each is None else flat[start:stop].reshape(each.shape))
+        start = stop
+    return pieces
+
+
 def activated(h: Array, name: str) -> Array:
     """f(h); softmax is over the last axis."""
     xp, real = array_module(h), h.dtype.type

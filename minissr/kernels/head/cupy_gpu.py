@@ -10,7 +10,7 @@ from typing import Any
 
 from minissr.kernels import cuda, register
 from minissr.kernels.head import composed
-from minissr.kernels.head.composed import ACTIVATIONS, Parameters, of_stage
+from minissr.kernels.head.composed import Parameters, codes, cut, of_stage
 
 Array = Any  # cupy.ndarray
 
@@ -37,11 +37,6 @@ def sizes_of(s: Array, w: Parameters, pool: int) -> tuple[int, ...]:
     mixed = 0 if w.mix_b is None else len(w.mix_b)
     compact = w.conv_s_w.shape[3]
     return (*s.shape[1:], w.conv_x_w.shape[2], compact, pool, len(w.s_b), mixed)
-
-
-def codes(activations: tuple[str, str, str, str]) -> tuple[int, ...]:
-    """The activations as head_layers.cuh numbers them."""
-    return tuple(0 if name == "none" else ACTIVATIONS.index(name) for name in activations)
 
 
 @register("head_forward", "cupy")
@@ -115,14 +110,3 @@ def head_backward(
         parameter_grads += cut(flat, w)
         first += len(w.p_b)
     return tuple(map_grads), tuple(parameter_grads)
-
-
-def cut(flat: Array, like: Parameters) -> list[Array | None]:
-    """One array as many, in the shapes of `like`; nothing is copied."""
-    pieces: list[Array | None] = []
-    start = 0
-    for each in like:
-        stop = start + (0 if each is None else each.size)
-        pieces.append(None if each is None else flat[start:stop].reshape(each.shape))
-        start = stop
-    return pieces

@@ -21,11 +21,11 @@ import numpy as np
 
 from minissr.kernels.conv2d.numba_simd import slide
 from minissr.kernels.fusion.numba_simd import fuse_window
+from minissr.kernels.head.numba_layers import activate_all, dot, dot_of_product, small_layer
 from minissr.kernels.jit import njit, pjit, prange
 from minissr.kernels.simd import (
     LANES,
     add,
-    fma,
     load,
     load_tile,
     maximum,
@@ -34,7 +34,6 @@ from minissr.kernels.simd import (
     splat,
     store,
     store_tile,
-    sum_lanes,
     tanh,
     wrapped_run,
     zeros,
@@ -75,12 +74,9 @@ STAGE = np.dtype(
         ("mixed", np.int64),  # units of the shared layer; 0 is no such layer
         ("dense", np.int64),  # everything after the features; see `answer`
         ("hidden", np.int64),  # place in scratch of 6 x bins numbers
-        ("activation", np.int64, 4),  # of the layers x, s, mix, p; see `activated`
+        ("activation", np.int64, 4),  # of the layers x, s, mix, p; numbered by `codes`
     ]
 )
-ACTIVATIONS = ("linear", "relu", "leaky_relu", "relu6", "softplus", "tanh", "softmax")
-SOFTMAX = ACTIVATIONS.index("softmax")
-LEAK = np.float32(0.01)
 
 
 # ---- streams ------------------------------------------------------------------------------------
@@ -192,64 +188,6 @@ def compact(stage, stream, numbers, maps):
 
 
 @njit
-def activated(h, code):
-    """One of the activations of `ACTIVATIONS` but the softmax."""
-    zero, one = np.float32(0), np.float32(1)
-    if code == 1:
-        return max(h, zero)
-    if code == 2:
-        return h if h > zero else LEAK * h
-    if code == 3:
-        return min(max(h, zero), np.float32(6))
-    if code == 4:
-        return max(h, zero) + np.log(one + np.exp(-abs(h)))
-    if code == 5:
-        return np.tanh(h)
-    return h
-
-
-@njit
-def dot(a, a_at, b, b_at, count):
-    """Sum of `count` products, a multiple of LANES."""
-    total = zeros()
-    for i in range(0, count, LANES):
-        total = fma(load(a, a_at + i), load(b, b_at + i), total)
-    return sum_lanes(total)
-
-
-@njit
-def small_layer(numbers, at, inputs, units, maps, source, target):
-    """target (units,) = source (inputs,) @ w (inputs, units) + b (units,); w, b from `at` on.
-
-    Returns the place after b.
-    """
-    bias = at + inputs * units
-    for j in range(units):
-        h = numbers[bias + j]
-        for i in range(inputs):
-            h += maps[source + i] * numbers[at + i * units + j]
-        maps[target + j] = h
-    return bias + units
-
-
-@njit
-def activate_all(maps, at, count, code):
-    if code == SOFTMAX:
-        top = maps[at]
-        for j in range(1, count):
-            top = max(top, maps[at + j])
-        total = np.float32(0)
-        for j in range(count):
-            maps[at + j] = np.exp(maps[at + j] - top)
-            total += maps[at + j]
-        for j in range(count):
-            maps[at + j] /= total
-    else:
-        for j in range(count):
-            maps[at + j] = activated(maps[at + j], code)
-
-
-@njit
 def answer(stage, numbers, maps, c_eta):
     """The expected bin index sum_i p_i (i + c_eta eta_i), and delta, of one stage.
 
@@ -265,11 +203,8 @@ def answer(stage, numbers, maps, c_eta):
             maps[hidden + layer * bins + j] = h + numbers[at + bins * count + j]
         activate_all(maps, hidden + layer * bins, bins, stage.activation[layer])
         at += bins * (count + 1)
-    product = zeros()
-    for i in range(0, count, LANES):
-        both = multiply(load(maps, features_x + i), load(maps, features_s + i))
-        product = fma(both, load(numbers, at + i), product)
-    delta = np.tanh(sum_lanes(product) + numbers[at + count])
+    product = dot_of_product(maps, features_x, maps, features_s, numbers, at, count)
+    delta = np.tanh(product + numbers[at + count])
     at += count + 1
 
     for j in range(bins):
