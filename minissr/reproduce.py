@@ -20,6 +20,7 @@ EXAMPLE = """studies:
   figure2    learning curves of SSR-Net, MobileNet and DenseNet side by side
   table2     their CA(3) and CA(5), of the same runs
   figure3    parameters of stages against one stage; nothing is trained
+  recipes    how to train best: one change at a time from the usual way
   weights    train the network that ships, and write its files and model card
 
 example:
@@ -29,7 +30,7 @@ example:
 Each run is a `python -m minissr.train`, printed before it starts. Ctrl-C saves; the same command
 goes on. What has a row in --rows is not trained again. Each finished run rewrites the report."""
 
-STUDIES = ("ablation", "figure2", "table2", "figure3", "weights")
+STUDIES = ("ablation", "figure2", "table2", "figure3", "recipes", "weights")
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -102,7 +103,9 @@ def cases_of(args: argparse.Namespace) -> tuple[Case, ...]:
     from minissr.reproduction.cases import CASES, METHODS, choose
 
     names = args.cases.split(",") if args.cases else None
-    among = {"ablation": CASES, "figure2": METHODS, "table2": METHODS}
+    from minissr.reproduction.recipes import RECIPES
+
+    among = {"ablation": CASES, "figure2": METHODS, "table2": METHODS, "recipes": RECIPES}
     return choose(names, among.get(args.study, ()))
 
 
@@ -130,6 +133,10 @@ def reporter(
             from minissr.reproduction.report import write_report
 
             return write_report(out, rows, command)
+        if args.study == "recipes":
+            from minissr.reproduction.recipes import write_table
+
+            return write_table(out, rows, command)
         from minissr.reproduction import comparison
 
         if args.study == "figure2":

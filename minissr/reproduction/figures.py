@@ -39,7 +39,7 @@ def errors(cases: Sequence[Case], rows: Sequence[Row]) -> bytes:
     axes.invert_yaxis()
     axes.grid(axis="x", color="#DDDDDD")
     axes.set_xlabel("mean absolute error on the validation faces, last epoch (years)")
-    axes.legend(frameon=False, fontsize=8)
+    figure.legend(frameon=False, fontsize=8, loc="outside upper center", ncols=2)
     return png(figure)
 
 
@@ -50,6 +50,8 @@ def all_alive(rows: Sequence[Row]) -> bool:
 
 def stages(cases: Sequence[Case], rows: Sequence[Row]) -> bytes:
     """What each stage contributes of its own, in bins; logarithmic, as the dead are near 0."""
+    from matplotlib.ticker import NullFormatter
+
     figure = new_figure(8.0, 1.2 + 0.27 * len(cases))
     axes = figure.add_subplot()
     seen = 0
@@ -63,10 +65,11 @@ def stages(cases: Sequence[Case], rows: Sequence[Row]) -> bytes:
                 seen = max(seen, k + 1)
     axes.axvline(OWN_SHARE, color=GREY, linestyle="--", linewidth=1, label="alive above this")
     axes.set_xscale("log")
+    axes.xaxis.set_minor_formatter(NullFormatter())
     axes.set_yticks(range(len(cases)), [c.name for c in cases], fontsize=8)
     axes.invert_yaxis()
     axes.set_xlabel("standard deviation of a stage's contribution / width of its bins")
-    axes.legend(frameon=False, fontsize=8, loc="lower left")
+    figure.legend(frameon=False, fontsize=8, loc="outside upper center", ncols=5)
     return png(figure)
 
 

@@ -86,6 +86,15 @@ def test_figure_2_and_table_2_share_their_runs(call: Run, tmp_path: Path) -> Non
     assert table[1].startswith(f'"SSR-Net, ours",test,2,"1,135",{row["test_mae"]:.2f},')
 
 
+def test_recipes_are_compared_with_the_usual_one(call: Run, tmp_path: Path) -> None:
+    told = ["--data", "synthetic", "--epochs", "1", "--cases", "usual,smooth", "--out", tmp_path]
+    code, _, err = call(reproduce, "recipes", *told)
+    assert code == 0, err
+    usual, smooth = (json.loads(x) for x in (tmp_path / "rows.jsonl").read_text().splitlines())
+    text = (tmp_path / "recipes.md").read_text()
+    assert f"{smooth['val_mae']:.2f} | {smooth['val_mae'] - usual['val_mae']:+.2f} |" in text
+
+
 def test_figure_3_needs_no_data(call: Run, tmp_path: Path) -> None:
     assert call(reproduce, "figure3", "--out", tmp_path / "new")[0] == 0
     assert (tmp_path / "new" / "figure3.csv").exists()

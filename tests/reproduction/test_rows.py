@@ -8,6 +8,7 @@ from minissr.errors import DataError, MinissrError
 from minissr.models import registry
 from minissr.reproduction import rows as table
 from minissr.reproduction.cases import CASES, CLAIMS, METHODS, SEEDS, TRAINING, Case, Claim, choose
+from minissr.reproduction.recipes import RECIPES
 from minissr.reproduction.report import sentence, verdict
 from minissr.reproduction.runs import epochs_of
 from minissr.training.config import build_config
@@ -32,8 +33,8 @@ def test_every_case_can_be_built_and_told_to_train(case, tmp_path):
         assert config.model_settings[key] == (tuple(value) if isinstance(value, list) else value)
 
 
-@pytest.mark.parametrize("case", METHODS, ids=lambda case: case.name)
-def test_every_method_can_be_told_to_train(case, tmp_path):
+@pytest.mark.parametrize("case", [*METHODS, *RECIPES], ids=lambda case: case.name)
+def test_every_method_and_recipe_can_be_told_to_train(case, tmp_path):
     told = table.arguments(case, 0, "synthetic", tmp_path, 10)
     config = build_config(("", dict(item.split("=", 1) for item in told if "=" in item)))
     assert config.model == case.settings.get("model", "ssrnet")
