@@ -6,6 +6,7 @@ A notebook of yours is never overwritten. `--only-copy` leaves Jupyter closed.
 from __future__ import annotations
 
 import argparse
+import importlib.util
 import subprocess
 import sys
 
@@ -26,6 +27,9 @@ def main(argv: list[str] | None = None) -> int:
     print(f"{len(lessons())} notebooks in {my_folder()}, {kept} of them yours from before")
     if asked.only_copy:
         return 0
+    if not importlib.util.find_spec("jupyterlab"):
+        print("JupyterLab is not installed: pip install '.[lessons]'", file=sys.stderr)
+        return 2
     return subprocess.call([sys.executable, "-m", "jupyter", "lab", str(my_folder())])
 
 

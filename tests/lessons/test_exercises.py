@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import importlib.util
 import re
 import shutil
 from pathlib import Path
@@ -133,3 +134,11 @@ def test_a_learners_notebooks_are_copied_once(my: Path, capsys: pytest.CaptureFi
     assert "playground.html" in links
     assert links <= {path.name for path in my.iterdir()}
     assert "0 of them yours" in capsys.readouterr().out
+
+
+def test_without_jupyter_one_sentence(
+    my: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    assert main([]) == 2
+    assert capsys.readouterr().err == "JupyterLab is not installed: pip install '.[lessons]'\n"
