@@ -221,7 +221,7 @@ class Function:
         """Run the op on tensors: a Tensor, or a tuple of them where forward returns a tuple.
 
         Numbers and arrays among the inputs become constant tensors; a number, Python's or
-        NumPy's, takes the dtype of the tensors beside it.
+        NumPy's, takes the dtype and the place of the tensors beside it.
 
         Raises
         ------
@@ -280,14 +280,16 @@ class Function:
             wrong = next(x.dtype for x in given if x.dtype.kind != "f")
             raise TypeError(f"{cls.__name__} works on floats, got {wrong}; use .astype('float32')")
         dtype = next(iter(floats), np.dtype(np.float32))
+        xp = array_module(next(x.data for x in inputs if hasattr(x, "from_op")))
         return [
             x
             if x is None or hasattr(x, "from_op")
-            else tensor_class.from_op(cls._constant(x, dtype), None, 0)
+            else tensor_class.from_op(cls._constant(x, dtype, xp), None, 0)
             for x in inputs
         ]
 
     @staticmethod
-    def _constant(value: Any, dtype: np.dtype) -> Array:
+    def _constant(value: Any, dtype: np.dtype, xp: Any) -> Array:
+        """An array as it is; a number as an array where the tensors beside it live."""
         is_array = hasattr(value, "dtype") and not isinstance(value, np.generic)
-        return value if is_array else np.asarray(value, dtype=dtype)
+        return value if is_array else xp.asarray(value, dtype=dtype)

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from minissr import Tensor
 from minissr.data.synthetic import draw_faces
 from minissr.kernels import cuda
 from minissr.kernels.backend import use_backend
@@ -64,6 +65,29 @@ def test_twenty_steps_are_those_of_numba(cp: Any, dtype: str, lr: float, toleran
     np.testing.assert_allclose(
         losses("cupy", dtype, lr), losses("numba", dtype, lr), rtol=tolerance
     )
+
+
+def test_numbers_go_where_the_tensors_are(cp: Any) -> None:
+    x = Tensor(np.float32([1, 2])).to("cupy")
+    for value in (x * 2.0, 2.0 * x, x * np.float64(2)):
+        assert value.to("numpy").data.tolist() == [2, 4]
+        assert value.dtype == np.float32
+
+
+@pytest.mark.parametrize("loss", ["smooth", "distribution"])
+def test_the_unusual_settings_train_there_too(cp: Any, tmp_path: Path, loss: str) -> None:
+    """Losses, average, decay and the range of pixels, to the weights that NumPy ends with."""
+    told = [f"--set=loss={loss}", "--set=average=0.5", "--set=weight_decay=0.1"]
+    told += ["--set=pixels=centered", "--lr", "0.0001", "--epochs", "1"]
+    for backend in ("numpy", "cupy"):
+        flags = ["--backend", backend, "--out", str(tmp_path / backend)]
+        assert run_train(*TINY, *told, *flags) == 0
+    one, other = (
+        read_checkpoint(tmp_path / backend / "last.safetensors").section("average")
+        for backend in ("numpy", "cupy")
+    )
+    for name, tensor in one.items():
+        np.testing.assert_allclose(other[name], tensor, rtol=1e-4, atol=1e-4, err_msg=name)
 
 
 def test_saved_on_one_backend_and_resumed_on_another(
