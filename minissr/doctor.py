@@ -1,7 +1,7 @@
 """What this machine offers and what minissr makes of it: `python -m minissr.doctor [--warm]`.
 
 Versions, the processor and its registers, threads and the layer they run on, where compiled kernels
-are kept, and for each backend whether it is ready or what is missing.
+are kept, what there is of a GPU, and for each backend whether it is ready or what is missing.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ def build_parser() -> argparse.ArgumentParser:
 
 def main(argv: list[str] | None = None) -> int:
     arguments = build_parser().parse_args(argv)
-    for line in (*versions(), *numba_report(), *backend_report()):
+    for line in (*versions(), *numba_report(), *gpu_report(), *backend_report()):
         print(line)
     if arguments.warm:
         warm()
@@ -76,6 +76,13 @@ def numba_report() -> list[str]:
     ]
 
 
+def gpu_report() -> list[str]:
+    """CuPy, driver, device and compiler."""
+    from minissr.kernels import device
+
+    return [f"{name:<15} {found}" for name, found in device.describe().items()]
+
+
 def backend_report() -> list[str]:
     """Whether each backend can run here, and if not, what it lacks."""
     from minissr.kernels.backend import resolve
@@ -86,7 +93,7 @@ def backend_report() -> list[str]:
             resolve(name)
             answer = "ready"
         except BackendUnavailable as error:
-            answer = str(error)
+            answer = str(error).removeprefix(f"backend {name} ")
         lines.append(f"{'backend ' + name:<15} {answer}")
     return lines
 

@@ -39,6 +39,8 @@ DEFAULT = re.compile(r"^#define (?P<name>\w+) (?P<type>real|byte)$", re.MULTILIN
 REAL_NAMES = {"float32": "float", "float64": "double"}
 DTYPES = {"byte": "uint8", "int": "int32", "unsigned": "uint32", "double": "float64"}
 LARGEST = 2**31 - 1  # kernels index with 32-bit integers
+# The last block's surplus threads count on beyond the last element, and must not get to -2^31.
+MOST_ELEMENTS = LARGEST - 1024
 
 
 def xp() -> ModuleType:
@@ -196,8 +198,11 @@ def checked_argument(where: str, parameter: Parameter, dtype: np.dtype, value: A
         raise TypeError(f"{where} wants {dtype}, got {value.dtype}")
     if not value.flags.c_contiguous:
         raise ValueError(f"{where} must be C-contiguous; use cupy.ascontiguousarray")
-    if value.size > LARGEST:
-        raise ValueError(f"{where} has {value.size} elements; at most {LARGEST} can be indexed")
+    if value.size > MOST_ELEMENTS:
+        raise ValueError(
+            f"{where} has {value.size} elements; at most {MOST_ELEMENTS} can be indexed: "
+            "use a smaller batch"
+        )
     return value
 
 

@@ -11,6 +11,7 @@ import importlib
 import importlib.util
 import shutil
 import subprocess
+import textwrap
 from typing import Any
 
 OLDEST = (6, 1)  # GTX 10 series; every .cu file is compiled for it in the tests
@@ -82,7 +83,8 @@ def missing_compiler(cp: Any) -> str | None:
 
 def first_line(error: Exception) -> str:
     """The error's own words, shortened."""
-    return (str(error).strip().splitlines() or [type(error).__name__])[0][:120]
+    words = (str(error).strip().splitlines() or [type(error).__name__])[0]
+    return textwrap.shorten(words, 120, placeholder=" ...")
 
 
 @functools.lru_cache(maxsize=1)
@@ -103,7 +105,6 @@ def describe() -> dict[str, str]:
             found["cupy"] = cp.__version__
             found["device"] = device_name(cp)
             found["compiler"] = compiler_version(cp)
-    found["backend cupy"] = f"needs {missing}" if (missing := why_no_gpu()) else "ready"
     return found
 
 

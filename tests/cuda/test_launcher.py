@@ -92,7 +92,8 @@ def test_the_number_of_arguments(cp: Any, program: Program) -> None:
 def test_an_array_too_long_for_32_bits(
     cp: Any, program: Program, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(cuda, "LARGEST", 4)
+    assert cuda.MOST_ELEMENTS + 1024 < 2**31  # of the largest block, all threads can count on
+    monkeypatch.setattr(cuda, "MOST_ELEMENTS", 4)
     with pytest.raises(ValueError, match="x has 5 elements; at most 4"):
         scale(cp, program, n=4)
 

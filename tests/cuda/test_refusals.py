@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from minissr import cli
+from minissr import cli, doctor
 from minissr.errors import BackendUnavailable
 from minissr.kernels import KERNELS, backend, device
 from tests.cuda.test_names import real_cupy
@@ -103,11 +103,25 @@ def test_out_of_memory_is_a_sentence(cp: Any, capsys: pytest.CaptureFixture[str]
     assert "--batch-size" in said
 
 
-def test_the_report_of_doctor(cp: Any) -> None:
-    found = device.describe()
+def test_the_report_of_doctor(cp: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    assert doctor.main([]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    found = {line[:15].strip(): line[16:] for line in lines}
     assert found["cupy"].endswith("+emulated")
-    assert found["backend cupy"] == "ready"
     assert "compute capability 9.0" in found["device"]
+    assert found["compiler"].startswith("12.")
+    assert "driver" in found
+    assert found["backend cupy"] == "ready"
+
+
+def test_doctor_without_a_gpu(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(device, "cupy_installed", lambda: False)
+    assert doctor.main([]) == 0
+    said = capsys.readouterr().out
+    assert "cupy            not installed\n" in said
+    assert "backend cupy    needs CuPy, which is not installed: pip install" in said
 
 
 @pytest.mark.gpu_rungs
@@ -126,6 +140,40 @@ def test_the_real_cupy_without_a_driver() -> None:
     assert result.stderr.count("\n") == 1
     assert "backend cupy needs" in result.stderr
     assert "Traceback" not in result.stderr
+
+
+@pytest.mark.gpu_rungs
+def test_the_real_cupy_out_of_memory() -> None:
+    code = (
+        "import sys, cupy\n"
+        "from minissr import cli\n"
+        "def train():\n"
+        "    raise cupy.cuda.memory.OutOfMemoryError(2**30, 2**33)\n"
+        "sys.exit(cli.run(train))\n"
+    )
+    result = real_cupy(code)
+    assert result.returncode == 5
+    assert result.stderr.count("\n") == 1
+    assert "try half the --batch-size" in result.stderr
+
+
+@pytest.mark.gpu_rungs
+def test_the_real_cupy_without_a_compiler() -> None:
+    """What its loader raises is understood: CuPy looks for NVRTC beside Python, not in a folder."""
+    code = (
+        "import cupy\n"
+        "from minissr.kernels import device\n"
+        "try:\n"
+        "    cupy.cuda.nvrtc.getVersion()\n"
+        "except Exception:\n"
+        "    print(device.missing_compiler(cupy))\n"
+    )
+    result = real_cupy(code)
+    assert result.returncode == 0, result.stderr
+    if not result.stdout:
+        pytest.skip("CuPy finds a compiler here")
+    assert result.stdout.startswith("the CUDA compiler NVRTC, which CuPy doesn't find (")
+    assert result.stdout.endswith('): pip install "cupy-cuda12x[ctk]"\n')
 
 
 @pytest.mark.gpu_rungs
