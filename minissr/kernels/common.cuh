@@ -13,9 +13,9 @@ struct __align__(16) Four {
 
 __device__ __forceinline__ int ceil_div(int a, int b) { return (a + b - 1) / b; }
 
-// True in the block of this row of the grid (blockIdx.y) that arrives here last, on all its threads;
-// it then sees what the others wrote before. `arrived` has a zero for every row, and gets it back.
-// The atomic only counts: what the last block computes does not depend on which one it is.
+// True in the block of this row of the grid (blockIdx.y) that arrives here last, on all its
+// threads; it then sees what the others wrote before. `arrived` has a zero for every row, and gets
+// it back. The atomic only counts: what the last block computes does not depend on which one it is.
 __device__ __forceinline__ bool is_last_block(unsigned* arrived) {
     __shared__ int last;
     __threadfence();   // my writes are out before I am counted ...

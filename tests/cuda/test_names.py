@@ -1,4 +1,4 @@
-"""Rung 2: every name of CuPy that minissr uses exists in the real package.
+"""Rung 2: every name of CuPy that minissr and the script for a card use is in the real package.
 
 The real package installs and imports without a driver; it is looked for in this environment and in
 the folder that MINISSR_GPU_WHEELS names, and imported in a process of its own.
@@ -19,6 +19,7 @@ import pytest
 import minissr
 
 ROOT = Path(minissr.__file__).parent
+SCRIPT = ROOT.parent / "benchmarks" / "gpu_check.py"
 # How the package is called where it is used: `cp.x`, `xp.x`, `ctx.xp.x`, `cuda.xp().x`, `xp().x`.
 ALIASES = {"cp", "cupy", "xp"}
 METHODS = ("get", "set", "astype", "reshape", "sum", "mean", "max", "item", "copy", "transpose")
@@ -42,12 +43,12 @@ def dotted(node: ast.AST) -> tuple[str, ...] | None:
 
 
 def used_names() -> dict[tuple[str, ...], str]:
-    """Every dotted name of the package that minissr uses, and a file that does."""
+    """Every dotted name of the package that is used, and a file that does."""
     found: dict[tuple[str, ...], str] = {}
-    for path in sorted(ROOT.rglob("*.py")):
+    for path in (*sorted(ROOT.rglob("*.py")), SCRIPT):
         for node in ast.walk(ast.parse(path.read_text())):
             if isinstance(node, ast.Attribute) and (names := dotted(node)):
-                found.setdefault(names, str(path.relative_to(ROOT)))
+                found.setdefault(names, str(path))
     return found
 
 
@@ -85,7 +86,14 @@ def real_cupy(code: str, **kwargs: Any) -> subprocess.CompletedProcess[str]:
 
 def test_the_search_finds_names() -> None:
     names = used_names()
-    for expected in (("empty",), ("RawModule",), ("cuda", "Device"), ("maximum",), ("add", "at")):
+    for expected in (
+        ("empty",),
+        ("RawModule",),
+        ("cuda", "Device"),
+        ("maximum",),
+        ("add", "at"),
+        ("cuda", "get_elapsed_time"),
+    ):
         assert expected in names, f"the search for names of CuPy misses {'.'.join(expected)}"
 
 
@@ -108,7 +116,14 @@ def test_every_name_of_the_stand_in_exists_in_the_real_package(cp: Any) -> None:
     offered = [n for n in vars(cp) if not n.startswith("_") and n not in own]
     names = [(n,) for n in (*offered, *_array.UFUNCS, *_array.FUNCTIONS, *_array.VIEWS)]
     names += [("ndarray", n) for n in _array.METHODS]
-    names += [("cuda", n) for n in vars(cp.cuda) if n[0].isupper() and n not in MOVED]
+    classes = [n for n in vars(cp.cuda) if n[0].isupper() and n not in MOVED]
+    names += [("cuda", n) for n in classes]
+    names += [
+        ("cuda", n, method)
+        for n in classes
+        for method in vars(getattr(cp.cuda, n))
+        if not method.startswith("_") and method not in OWN
+    ]
     result = real_cupy(PROBE, input=json.dumps(names))
     assert result.returncode == 0, result.stderr
     _, missing = json.loads(result.stdout)
@@ -118,3 +133,4 @@ def test_every_name_of_the_stand_in_exists_in_the_real_package(cp: Any) -> None:
 # The stand-in defines these here and also has them where the real package does (cuda.runtime,
 # cuda.memory). The others are Python's.
 MOVED = {"CUDARuntimeError", "OutOfMemoryError", "Any", "Callable", "Iterator", "ModuleType"}
+OWN = {"do", "ptr"}  # the first is the stand-in's, the second an attribute of an instance

@@ -2,12 +2,13 @@
 //
 //     mean = (1/M) sum x      var = (1/M) sum (x - mean)^2      r = 1 / sqrt(var + eps)
 //     y = gamma (x - mean) r + beta
-//     gbeta = sum gy          ggamma = sum gy xhat              gx = gamma r (gy - gbeta/M - xhat ggamma/M)
+//     gbeta = sum gy          ggamma = sum gy xhat
+//     gx = gamma r (gy - gbeta/M - xhat ggamma/M)
 //
-// The sums over rows are cut into parts of `share` rows; a block of 32 x 8 threads takes one part of
-// 32 channels: thread (c, r) rows r, r + 8, ... of channel c, so that a warp reads 32 neighbouring
-// channels of one row. Inside the block, and then over the parts, everything is added in a fixed
-// order.
+// The sums over rows are cut into parts of `share` rows; a block of 32 x 8 threads takes one part
+// of 32 channels: thread (c, r) rows r, r + 8, ... of channel c, so that a warp reads 32
+// neighbouring channels of one row. Inside the block, and then over the parts, everything is
+// added in a fixed order.
 #include "common.cuh"
 
 #define CHANNELS 32
@@ -25,6 +26,7 @@ __device__ __forceinline__ T sum_over_lanes(T value, T (&cells)[LANES][CHANNELS]
 }
 
 // Mean and m2 of each part: the mean first, then the differences from it.
+//   thread   (c, r): rows r, r + 8, ... of channel c
 //   block    `share` rows of 32 channels
 //   grid     (C / 32, parts) blocks of (32, 8)
 //   shared   8 x 32 numbers
@@ -102,6 +104,7 @@ extern "C" __global__ void batch_norm_apply(const real* __restrict__ x,
 }
 
 // Sums of gy and of gy xhat over each part.
+//   thread   (c, r): rows r, r + 8, ... of channel c
 //   block    `share` rows of 32 channels
 //   grid     (C / 32, parts) blocks of (32, 8)
 //   shared   8 x 32 numbers

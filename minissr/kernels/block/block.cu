@@ -1,8 +1,8 @@
 // A stream block forward: convolution, batch norm, activation, 2x2 pooling.
 //
-// In training, batch norm needs the statistics of the whole batch before any number can be normalised, so there
-// are two launches: one computes the convolution and its statistics, one does all the rest. For an answer the statistics are
-// given, and one launch does everything.
+// In training, batch norm needs the statistics of the whole batch before any number can be
+// normalised, so there are two launches: one computes the convolution and its statistics, one does
+// all the rest. For an answer the statistics are given, and one launch does everything.
 #include "common.cuh"
 #include "conv_tile.cuh"
 #include "block_point.cuh"
@@ -73,7 +73,8 @@ extern "C" __global__ void __launch_bounds__(THREADS, 2)
         }
         if (count == 0) {
             const real all = channel_sum(total, cells);
-            if (threadIdx.x < TILE_CHANNELS) shift[threadIdx.x] = all / real(pixels_of(tile, OH, OW));
+            if (threadIdx.x < TILE_CHANNELS)
+                shift[threadIdx.x] = all / real(pixels_of(tile, OH, OW));
             __syncthreads();
         }
         count += pixels_of(tile, OH, OW);
@@ -155,7 +156,8 @@ extern "C" __global__ void block_activate(const real* __restrict__ z,
 //   block    8 x 16 pixels of one image, 32 channels
 //   grid     (tiles of 8 x 16 pixels, CO / 32, N) blocks of 256
 //   shared   what a tile needs (conv_tile.cuh)
-//   bytes    a block reads 180 C numbers of x and 288 C weights, writes 1024 numbers (4096 unpooled)
+//   bytes    a block reads 180 C numbers of x and 288 C weights, writes 1024 numbers (4096
+//            unpooled)
 extern "C" __global__ void __launch_bounds__(THREADS, 2)
     block_answer(const INPUT* __restrict__ x, const real* __restrict__ w,
                  const real* __restrict__ bias, const real* __restrict__ gamma,

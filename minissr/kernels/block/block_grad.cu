@@ -2,7 +2,8 @@
 //
 // With g = dL/dh at each number of the convolution (block_point.cuh) and xhat = (z - mean) r,
 //
-//     gbeta = sum g        ggamma = sum g xhat        gz = gamma r (g - gbeta / M - xhat ggamma / M)
+//     gbeta = sum g        ggamma = sum g xhat
+//     gz = gamma r (g - gbeta / M - xhat ggamma / M)
 //
 // and gw, gx are the convolution's gradients from gz. gz is as large as z and is never stored: the
 // two kernels that want it compute it from z and gy as they fetch their tiles. The bias before a
@@ -18,7 +19,8 @@
 #define CHANNELS 32
 #define LANES 8
 
-// gbeta and ggamma, and the zeros that are gbias. The block that finishes last adds up what all left behind, in a fixed order.
+// gbeta and ggamma, and the zeros that are gbias. The block that finishes last adds up what all
+// left behind, in a fixed order.
 //   thread   channel c, every eighth of its block's windows of 2 x 2 pixels
 //   block    `share` windows of 32 channels
 //   grid     (parts, CO / 32) blocks of (32, 8)
@@ -29,8 +31,8 @@ extern "C" __global__ void __launch_bounds__(256, 2)
                     const real* __restrict__ gamma, const real* __restrict__ beta,
                     const real* __restrict__ mean, const real* __restrict__ var,
                     real* __restrict__ parts, real* __restrict__ gbeta, real* __restrict__ ggamma,
-                    real* __restrict__ gbias, unsigned* __restrict__ arrived, int N, int OH, int OW, int CO, int share,
-                    real eps, int activation, int pool) {
+                    real* __restrict__ gbias, unsigned* __restrict__ arrived, int N, int OH, int OW,
+                    int CO, int share, real eps, int activation, int pool) {
     __shared__ double cells[2][LANES][CHANNELS];
     const int c = threadIdx.x, q = blockIdx.y * CHANNELS + c;
     // Without a pool the last windows may lie half outside; with one, half windows don't count.

@@ -33,7 +33,8 @@ extern "C" __global__ void conv3x3_naive(const real* __restrict__ x, const real*
 }
 
 // Version 2, tiled.
-//   block    4 x 8 pixels of one image and 8 channels of the result, one output a thread
+//   thread   one output
+//   block    4 x 8 pixels of one image and 8 channels of the result
 //   grid     (tiles of 4 x 8 pixels, CO / 8, N) blocks of (8, 8, 4): channel, column, row
 //   shared   the 6 x 10 pixels under the tile and the weights, 8 input channels at a time
 //   bytes    a block reads 6 x 10 C pixels and 72 C weights once, 1.9 pixels and 2.2 weights an

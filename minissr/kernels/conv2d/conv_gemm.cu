@@ -62,6 +62,7 @@ __device__ __forceinline__ real output_grad_at(const real* __restrict__ gy, cons
 }
 
 // y = X~ w + bias.
+//   thread   4 windows and 4 output channels
 //   block    64 windows and 32 output channels
 //   grid     (M / 64, CO / 32) blocks of 128
 //   shared   16 x 64 numbers of X~ and 16 x 32 of w
@@ -103,6 +104,7 @@ extern "C" __global__ void __launch_bounds__(GEMM_THREADS)
 }
 
 // gx = G~ w^T.
+//   thread   4 pixels and 4 input channels
 //   block    64 pixels and 32 input channels
 //   grid     (N H W / 64, C / 32) blocks of 128
 //   shared   16 x 64 numbers of G~ and 16 x 32 of w^T
@@ -145,6 +147,7 @@ extern "C" __global__ void __launch_bounds__(GEMM_THREADS)
 // gw = X~^T gy, in parts: part p sums over the windows p, p + 1, ... of its share, and
 // `sum_parts` adds the parts up. A single block a tile would leave most of the device idle, since
 // gw has few numbers and each is a sum over all windows of the batch.
+//   thread   4 rows and 4 output channels
 //   block    64 rows (tap and channel) and 32 output channels, over `share` windows
 //   grid     (K / 64, CO / 32, parts) blocks of 128
 //   shared   16 x 64 numbers of X~ and 16 x 32 of gy

@@ -71,8 +71,8 @@ extern "C" __global__ void conv_groups_weight_grad(const real* __restrict__ x,
                                                    const real* __restrict__ gy,
                                                    real* __restrict__ parts, int windows, int share,
                                                    int H, int W, int C, int OH, int OW, int CO,
-                                                   int KH, int KW, int SH, int SW, int top, int left,
-                                                   int groups) {
+                                                   int KH, int KW, int SH, int SW, int top,
+                                                   int left, int groups) {
     const int wide = C / groups, weights = KH * KW * wide * CO;
     const int weight = blockIdx.x * blockDim.x + threadIdx.x;
     if (weight >= weights) return;

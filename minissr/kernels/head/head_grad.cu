@@ -9,8 +9,8 @@
 #define COMPACT 16    // most compact channels
 #define PIXELS 32     // of a map that are looked at together
 
-// A pixel's way back through one 1x1 convolution, for a chunk of PIXELS pixels of one image: gz from
-// what its cell's features get, then g of the map and the sums for the convolution's gradient.
+// A pixel's way back through one 1x1 convolution, for a chunk of PIXELS pixels of one image: gz
+// from what its cell's features get, then g of the map and the sums for the convolution's gradient.
 struct Chunk {
     real pixels[PIXELS][CHANNELS];
     real gz[PIXELS][COMPACT];
@@ -61,8 +61,8 @@ __device__ __forceinline__ void map_grads(const real* __restrict__ map, const re
     for (int e = t; e < (C + 1) * F; e += THREADS) parts[e] = chunk.sums[e];
 }
 
-// `small` gets, of each image, dL/dh of the layers: p (S), eta (S), mix (M), s (S), x (S), delta (1).
-// `grads` gets the gradients of the stage's parameters one after the other, in the order of
+// `small` gets, of each image, dL/dh of the layers: p (S), eta (S), mix (M), s (S), x (S), delta
+// (1). `grads` gets the gradients of the stage's parameters one after the other, in the order of
 // composed.py.
 //   thread   one unit; then one feature; then one number of a map or one weight at a time
 //   block    one image
@@ -151,8 +151,8 @@ extern "C" __global__ void __launch_bounds__(THREADS, 2)
     if (!is_last_block(arrived)) return;
 
     // Each weight (i, j) of a layer is a sum over images of the layer's input i times its dL/dh j.
-    const int counts[6] = {features + 1, (features + 1) * S, (features + 1) * S, M ? (S + 1) * M : 0,
-                           (units + 1) * S, (units + 1) * S};
+    const int counts[6] = {features + 1,        (features + 1) * S, (features + 1) * S,
+                           M ? (S + 1) * M : 0, (units + 1) * S,    (units + 1) * S};
     const int wide[6] = {1, S, S, M, S, S};
     const int place[6] = {4 * S + M, 2 * S + M, 3 * S + M, 2 * S, 0, S};  // of dL/dh in `small`
     for (int e = t; e < sums; e += THREADS) {

@@ -2,8 +2,8 @@
 // array, their gradients and moments likewise, so one launch does it.
 #include "common.cuh"
 
-// Adam (numpy_ref.py has its two forms; both are p -= a m / (sqrt(v) + e) with a and e computed once
-// on the host).
+// Adam (numpy_ref.py has its two forms; both are p -= a m / (sqrt(v) + e) with a and e computed
+// once on the host).
 //   thread   one parameter
 //   grid     P / 256 blocks of 256
 //   shared   none
@@ -42,14 +42,15 @@ extern "C" __global__ void sgd_step(real* __restrict__ param, const real* __rest
 //   shared   none
 //   bytes    1 number read and 1 written a number
 extern "C" __global__ void gather(const real* __restrict__ part0, const real* __restrict__ part1,
-        const real* __restrict__ part2, const real* __restrict__ part3,
-        const real* __restrict__ part4, const real* __restrict__ part5,
-        const real* __restrict__ part6, const real* __restrict__ part7,
-        const real* __restrict__ part8, const real* __restrict__ part9,
-        const real* __restrict__ part10, const real* __restrict__ part11,
-        const real* __restrict__ part12, const real* __restrict__ part13,
-        const real* __restrict__ part14, const real* __restrict__ part15,
-        const int* __restrict__ starts, real* __restrict__ flat, int first, int count) {
+                                  const real* __restrict__ part2, const real* __restrict__ part3,
+                                  const real* __restrict__ part4, const real* __restrict__ part5,
+                                  const real* __restrict__ part6, const real* __restrict__ part7,
+                                  const real* __restrict__ part8, const real* __restrict__ part9,
+                                  const real* __restrict__ part10, const real* __restrict__ part11,
+                                  const real* __restrict__ part12, const real* __restrict__ part13,
+                                  const real* __restrict__ part14, const real* __restrict__ part15,
+                                  const int* __restrict__ starts, real* __restrict__ flat,
+                                  int first, int count) {
     const int k = blockIdx.y;
     if (k >= count) return;
     const real* part;
@@ -65,6 +66,7 @@ extern "C" __global__ void gather(const real* __restrict__ part0, const real* __
         default: return;
     }
     const int begin = starts[first + k], end = starts[first + k + 1];
-    for (int e = begin + blockIdx.x * blockDim.x + threadIdx.x; e < end; e += gridDim.x * blockDim.x)
+    const int stride = gridDim.x * blockDim.x;
+    for (int e = begin + blockIdx.x * blockDim.x + threadIdx.x; e < end; e += stride)
         flat[e] = part ? part[e - begin] : real(0);
 }
