@@ -148,6 +148,16 @@ READ_TOO: dict[str, Callable[[dict[str, Any]], int]] = {
 }
 
 
+def reread(name: str, a: dict[str, Any]) -> int:
+    """Bytes that a kernel reads of what it writes.
+
+    Where blocks count their arrival, the last one reads the sums that all have left behind.
+    """
+    if "arrived" in a:
+        return sum(int(a[sums].nbytes) for sums in ("parts", "small") if sums in a)
+    return READ_TOO[name](a) if name in READ_TOO else 0
+
+
 def as_launch(work: Any) -> Launch:
     """What the recording says, with operations."""
     from minissr.kernels.cuda import declarations
@@ -160,7 +170,7 @@ def as_launch(work: Any) -> Launch:
     parameters = declarations(work.details["source"])[work.name]
     names = (parameter.name for parameter in parameters)
     arguments = dict(zip(names, work.details["arguments"], strict=True))
-    moved += READ_TOO[work.name](arguments) if work.name in READ_TOO else 0
+    moved += reread(work.name, arguments)
     flops = OPERATIONS[work.name](arguments) if work.name in OPERATIONS else moved / FLOAT
     return Launch(work.kind, work.name, moved, flops)
 

@@ -7,6 +7,7 @@ GPU needs to run them. A graph is recorded once for a batch size and started as 
 from __future__ import annotations
 
 import copy
+import threading
 from typing import Any
 
 import numpy as np
@@ -72,11 +73,13 @@ class Recorded:
     -----
     It is run once before it is recorded, so that kernels are compiled, constants copied, and the
     memory pool has blocks of all sizes. The pool belongs to this graph: what the recorded kernels
-    write to must not be given to anybody else.
+    write to must not be given to anybody else. Input and output belong to one call at a time.
     """
 
     def __init__(self, function: Any, example: np.ndarray) -> None:
         cp = cuda.xp()
+        # A stream that waits for no other: what made the function's weights has to be done.
+        cp.cuda.get_current_stream().synchronize()
         self.stream = cp.cuda.Stream(non_blocking=True)
         self.pool = cp.cuda.MemoryPool()
         with self.stream, cp.cuda.using_allocator(self.pool.malloc):
@@ -87,11 +90,13 @@ class Recorded:
             self.stream.begin_capture()
             self.output = function(self.input)
             self.graph = self.stream.end_capture()
+        self.lock = threading.Lock()
 
     def __call__(self, values: np.ndarray) -> np.ndarray:
         """The function's result for `values`, in the host's memory."""
-        self.input.set(values, stream=self.stream)
-        self.graph.launch(self.stream)
-        result: np.ndarray = self.output.get(stream=self.stream)
-        self.stream.synchronize()
+        with self.lock:
+            self.input.set(values, stream=self.stream)
+            self.graph.launch(self.stream)
+            result: np.ndarray = self.output.get(stream=self.stream)
+            self.stream.synchronize()
         return result

@@ -10,8 +10,8 @@ from benchmarks import gpu_model
 
 MOST_TRAINING, MOST_INFERENCE = 70, 15  # launches and copies
 BATCH = 50  # bytes a batch are compared with bytes a batch
-# Bytes over those of the fused ideal. 1.5 is what inference is held to. Training is far from it:
-# maps that two kernels read are read twice, and blocks 2 to 4 keep their convolutions' outputs.
+# Bytes over those of the fused ideal. 1.5 is what inference is held to. Training is far from it;
+# README tells what of.
 MOST_BYTES = {"inference pass": 1.5, "training step": 3.5}
 
 

@@ -15,7 +15,8 @@ Array = Any  # cupy.ndarray
 
 FORWARD = cuda.Program(__file__, "stem.cu")
 BACKWARD = cuda.Program(__file__, "stem_grad.cu")
-THREADS, WORKERS = 256, 512  # blocks that share the tiles among them; see block.cupy_gpu
+# Blocks that share the tiles among them (see block.cupy_gpu); each leaves more sums than those do.
+THREADS, WORKERS = 256, 256
 TAPS, MOMENTS = 27, 405
 WINDOW = (3, 3, 3)
 
