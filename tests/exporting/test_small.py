@@ -20,14 +20,25 @@ from minissr.training.network import load_network
 from tests.doors.conftest import Run
 
 
-def test_int8_is_within_half_a_scale_of_every_weight() -> None:
+def test_int8_is_within_a_scale_of_every_weight() -> None:
     rng = np.random.default_rng(0)
     w = rng.standard_normal((3, 3, 5, 4)).astype(np.float32) * np.float32([1e-6, 1, 0, 1e4])
     whole, scale = small.quantised(w)
     assert whole.dtype == np.int8
     assert whole.min() >= -127
     np.testing.assert_array_equal(np.abs(whole).max(axis=(0, 1, 2)), [127, 127, 0, 127])
-    assert (np.abs(whole * scale - w) <= 0.5001 * scale).all()
+    assert (np.abs(whole * scale - w) <= 1.0001 * scale).all()
+
+
+@pytest.mark.parametrize(
+    ("shape", "axes"),
+    [((3, 3, 5, 4), (0, 1)), ((3, 3, 1, 6), (0, 1)), ((1, 1, 20, 4), 2), ((90, 3), 0)],
+)
+def test_the_taps_of_a_window_keep_their_sum(shape: tuple[int, ...], axes: object) -> None:
+    w = np.random.default_rng(1).standard_normal(shape)
+    whole, scale = small.quantised(w)
+    off = (whole * scale.astype(np.float64) - w).sum(axis=axes)  # type: ignore[call-overload]
+    assert (np.abs(off) <= 0.5001 * scale).all()
 
 
 @pytest.mark.parametrize(("kind", "share"), [("int8", 0.40), ("float16", 0.60)])
@@ -53,7 +64,8 @@ def test_a_small_file_is_the_network_nearly(tmp_path: Path, kind: str, share: fl
             np.testing.assert_array_equal(array, state[name])
         else:
             step = np.abs(state[name]).max() / (127 if kind == "int8" else 1024)
-            assert 0 < np.abs(array - state[name]).max() <= 0.5001 * step
+            most = 1.0001 if kind == "int8" else 0.5001
+            assert 0 < np.abs(array - state[name]).max() <= most * step
 
 
 @pytest.mark.parametrize("kind", small.KINDS)
