@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import os
 import re
+import resource
 import sys
 import tempfile
 import time
@@ -131,7 +132,7 @@ def joined(outputs: list[Any]) -> list[Any]:
 
 def build(lesson: Lesson, *, check: bool) -> str:
     """Run one lesson and write its notebook (or compare); what it took, in words."""
-    start = time.perf_counter()
+    start, before = time.perf_counter(), processor_seconds()
     notebook = from_source(lesson)
     if check:
         compare(lesson, notebook)
@@ -144,8 +145,16 @@ def build(lesson: Lesson, *, check: bool) -> str:
         raise BuildError(f"the notebook of lesson {lesson.number} has {len(text)} bytes")
     if not check:
         target(lesson).write_text(text if text.endswith("\n") else text + "\n", "utf-8")
-    seconds = time.perf_counter() - start
-    return f"{lesson.number} {lesson.title}: {seconds:.0f} s, {memory} MB, {len(text) // 1000} kB"
+    took = (
+        f"{time.perf_counter() - start:.0f} s ({processor_seconds() - before:.0f} s of processor)"
+    )
+    return f"{lesson.number} {lesson.title}: {took}, {memory} MB, {len(text) // 1000} kB"
+
+
+def processor_seconds() -> float:
+    """What the kernels that have ended took of all processors: the same on a busy machine."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
 
 
 def compare(lesson: Lesson, notebook: Any) -> None:
@@ -171,7 +180,7 @@ def main(argv: list[str] | None = None) -> int:
     every = lessons()
     if unknown := set(asked.numbers) - {lesson.number for lesson in every}:
         parser.error(f"there is no lesson {', '.join(sorted(unknown))}")
-    failed = 0
+    failed, start = 0, time.perf_counter()
     for lesson in every:
         if asked.numbers and lesson.number not in asked.numbers:
             continue
@@ -180,6 +189,8 @@ def main(argv: list[str] | None = None) -> int:
         except (BuildError, ValueError) as error:
             print(f"lessons: {error}", file=sys.stderr, flush=True)
             failed += 1
+    seconds = time.perf_counter() - start
+    print(f"together {seconds:.0f} s ({processor_seconds():.0f} s of processor)")
     try:
         if not asked.check:
             readme.update(every)
