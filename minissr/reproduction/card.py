@@ -10,6 +10,7 @@ import numpy as np
 from minissr.reproduction.shipping import Shipment
 from minissr.training.config import TrainConfig, default_settings
 from minissr.training.results import health_table
+from minissr.training.session import counted
 
 SPLITS = {"val": "validation", "test": "test", "train": "training", "all": "all"}
 
@@ -98,9 +99,10 @@ def training(made: Shipment) -> list[str]:
     init = made.about.get("init")
     started = f"weights with SHA-256 `{init}`" if init else "random weights"
     return [
-        f"{recipe['epochs']} epochs from {started}; kept is epoch {best['epoch']}, the one with "
-        f"the lowest validation error ({best['val_mae']:.3f} years). The validation faces chose "
-        "the epoch and the recipe, so the error on them is a little better than on others.",
+        f"Trained for {counted(recipe['epochs'], 'epoch')} from {started}; kept is epoch "
+        f"{best['epoch']}, the one with the lowest validation error ({best['val_mae']:.3f} years). "
+        "The validation faces chose the epoch and the recipe, so the error on them is a little "
+        "better than on others.",
         "",
         "Again, on equal faces to the same bytes (same kind of processor and versions):",
         "",
