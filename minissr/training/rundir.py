@@ -65,14 +65,17 @@ class RunDirectory:
         folder = next_folder() if path is None else make_folder(Path(path))
         lock = take_lock(folder)
         run = cls(folder, lock, fresh=True)
-        if run.config.exists() or run.last.exists():
+        try:
+            if run.config.exists() or run.last.exists():
+                raise RunInUseError(
+                    f"{folder} already holds a run; go on with it: --resume {folder}, "
+                    "or choose another --out"
+                )
+            remove_leftovers(folder)
+            write_text(run.config, json.dumps(config, indent=2) + "\n")
+        except BaseException:
             os.close(lock)
-            raise RunInUseError(
-                f"{folder} already holds a run; go on with it: --resume {folder}, "
-                "or choose another --out"
-            )
-        remove_leftovers(folder)
-        write_text(run.config, json.dumps(config, indent=2) + "\n")
+            raise
         return run
 
     @classmethod

@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import os
 import resource
+import shutil
 import signal
 import subprocess
 import time
@@ -17,7 +18,7 @@ from minissr.training import figures, files
 from minissr.training.checkpoint import read_checkpoint
 from minissr.training.network import load_network
 from tests.conftest import examples
-from tests.training.tiny import TINY, metrics_of, run_train, start_train
+from tests.training.tiny import STEPS, TINY, metrics_of, run_train, start_train
 
 KILLS = examples(quick=3, thorough=20)
 # Slow enough to be hit in the middle: a pause after each step, and a save at each.
@@ -79,12 +80,41 @@ def test_killed_at_random_moments_the_end_is_the_same(undisturbed: Path, tmp_pat
     assert not list(run.glob(".*.tmp"))
 
 
+def test_killed_before_any_file_gets_its_name_the_end_is_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Such as between the metrics of an epoch, its best network and its last state."""
+    monkeypatch.setattr(figures, "png", lambda figure: b"not drawn")
+    run = tmp_path / "run"
+    replace, moments = os.replace, []
+
+    def copying(source: str, target: str) -> None:
+        moments.append(tmp_path / f"moment{len(moments)}")
+        shutil.copytree(run, moments[-1])  # what a kill would leave
+        replace(source, target)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(files.os, "replace", copying)
+        assert run_train(*TINY, "--out", str(run)) == 0
+    assert len(moments) > 10
+    for moment in moments[1:]:  # before the first, config.json, there is no run
+        assert run_train("--resume", str(moment)) == 0
+        for name in ("last.safetensors", "best.safetensors"):
+            assert (moment / name).read_bytes() == (run / name).read_bytes()
+        assert metrics_of(moment) == metrics_of(run)
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_saves_and_leaves(tmp_path: Path, number: int) -> None:
-    run = tmp_path / "run"
+    """The steps since the last epoch's end are saved, too."""
+    run, marker = tmp_path / "run", tmp_path / "steps"
     slow = [*TINY, "--epochs", "50", "--checkpoint-every", "1000"]
-    process = start_train(*slow, "--out", str(run), script=PAUSED.format(pause=0.1))
-    wait_for(lambda: (run / "metrics.jsonl").exists(), process)
+    script = PAUSED.format(pause=0.1).replace(
+        "time.sleep", f"print(progress.step, file=open({str(marker)!r}, 'a')); time.sleep"
+    )
+    process = start_train(*slow, "--out", str(run), script=script)
+    taken = STEPS + 2  # in the middle of the second epoch
+    wait_for(lambda: marker.exists() and len(marker.read_text().split()) >= taken, process)
     process.send_signal(number)
     _, err = process.communicate(timeout=30)
     assert process.returncode == 130
@@ -92,7 +122,7 @@ def test_a_signal_saves_and_leaves(tmp_path: Path, number: int) -> None:
     assert f"python -m minissr.train --resume {run}" in last_line
     assert "Traceback" not in err
     progress = read_checkpoint(run / "last.safetensors").metadata["progress"]
-    assert progress["step"] > 0
+    assert progress["step"] >= taken
     assert progress["epoch"] == len(metrics_of(run))
 
 

@@ -108,23 +108,27 @@ def test_another_seed_gives_others(finished: Path, tmp_path: Path) -> None:
     assert not np.array_equal(mine[name], theirs[name])
 
 
-def test_stopped_at_every_batch_and_resumed_gives_the_same_bytes(
-    finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
-) -> None:
-    """Each time the run is entered, it is asked to stop after one step."""
+def train_by_single_steps(run: Path, patch: pytest.MonkeyPatch, *flags: str) -> None:
+    """Train two epochs; each time the run is entered, it is asked to stop after one step."""
     count = state.Progress.count_batch
 
     def count_and_stop(progress: state.Progress, mae: float, images: int) -> None:
         count(progress, mae, images)
         signal.raise_signal(signal.SIGTERM)
 
-    monkeypatch.setattr(state.Progress, "count_batch", count_and_stop)
-    run = tmp_path / "run"
-    codes = [run_train(*TINY, "--out", str(run))]
+    patch.setattr(state.Progress, "count_batch", count_and_stop)
+    codes = [run_train(*flags, "--out", str(run))]
     while codes[-1] == 130 and len(codes) <= 2 * STEPS:
-        assert "--resume" in capsys.readouterr().err
         codes.append(run_train("--resume", str(run)))
     assert codes == [130] * 2 * STEPS + [0]
+
+
+def test_stopped_at_every_batch_and_resumed_gives_the_same_bytes(
+    finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    run = tmp_path / "run"
+    train_by_single_steps(run, monkeypatch, *TINY)
+    assert capsys.readouterr().err.count(f"--resume {run}") == 2 * STEPS
     assert (run / "last.safetensors").read_bytes() == (finished / "last.safetensors").read_bytes()
     assert (run / "best.safetensors").read_bytes() == (finished / "best.safetensors").read_bytes()
     assert metrics_of(run) == metrics_of(finished)
@@ -133,12 +137,8 @@ def test_stopped_at_every_batch_and_resumed_gives_the_same_bytes(
 # Everything that a run can be told besides the usual.
 UNUSUAL = [
     *("--set=warm_up=0.5", "--set=weight_decay=0.1", "--set=average=0.5", "--set=pixels=centered"),
-    *(
-        "--set=loss=distribution",
-        "--set=label_sigma=5",
-        "--augment",
-        "paper+light+color+blur+erase",
-    ),
+    *("--set=loss=distribution", "--set=label_sigma=5", "--set=dropout=0.2"),
+    *("--augment", "paper+light+color+blur+erase"),
 ]
 
 
@@ -148,17 +148,7 @@ def test_an_unusual_run_stopped_at_every_batch_gives_the_same_bytes(
 ) -> None:
     flags = [*TINY, *UNUSUAL, "--backend", backend]
     assert run_train(*flags, "--out", str(tmp_path / "whole")) == 0
-    count = state.Progress.count_batch
-
-    def count_and_stop(progress: state.Progress, mae: float, images: int) -> None:
-        count(progress, mae, images)
-        signal.raise_signal(signal.SIGTERM)
-
-    monkeypatch.setattr(state.Progress, "count_batch", count_and_stop)
-    codes = [run_train(*flags, "--out", str(tmp_path / "run"))]
-    while codes[-1] == 130 and len(codes) <= 2 * STEPS:
-        codes.append(run_train("--resume", str(tmp_path / "run")))
-    assert codes[-1] == 0
+    train_by_single_steps(tmp_path / "run", monkeypatch, *flags)
     for name in ("last.safetensors", "best.safetensors"):
         assert (tmp_path / "run" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
 
