@@ -49,6 +49,49 @@ def test_the_next_batch_is_on_its_way_before_this_one_is_used(cp: Any) -> None:
     assert seen == [[0, 1], [0, 1, 2], [0, 1, 2]]
 
 
+def test_copies_and_computation_wait_for_each_other(
+    cp: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Every call on the two streams, in order: a batch is used when it has arrived, and its slot
+    is filled again when it has left the host's memory and what was queued on it is done."""
+    stream, calls = cp.cuda.Stream, []
+    copy, record, wait = cp.ndarray.set, stream.record, stream.wait_event
+    events: dict[Any, str] = {}  # what each one marks
+
+    def noted_copy(self: Any, *arguments: Any, **settings: Any) -> None:
+        assert settings["stream"] is not stream.null
+        calls.append("copy")
+        copy(self, *arguments, **settings)
+
+    def noted_record(self: Any) -> Any:
+        event, kind = record(self), "use" if self is stream.null else "arrival"
+        events[event] = f"{kind} {sum(known.startswith(kind) for known in events.values())}"
+        calls.append(events[event])
+        return event
+
+    def noted_wait(self: Any, event: Any) -> None:
+        calls.append(f"{'compute' if self is stream.null else 'copies'} after {events[event]}")
+        wait(self, event)
+
+    def noted_synchronize(self: Any) -> None:
+        calls.append(f"host after {events[self]}")
+
+    monkeypatch.setattr(cp.cuda.Event, "synchronize", noted_synchronize)
+    monkeypatch.setattr(cp.ndarray, "set", noted_copy)
+    monkeypatch.setattr(stream, "record", noted_record)
+    monkeypatch.setattr(stream, "wait_event", noted_wait)
+    for _ in feed(batches(2, 2, 2), "cupy"):
+        calls.append("computing")
+    assert calls == [
+        *("copy", "copy", "arrival 0"),
+        *("copy", "copy", "arrival 1"),
+        *("compute after arrival 0", "computing", "use 0"),
+        *("host after arrival 0", "copies after use 0", "copy", "copy", "arrival 2"),
+        *("compute after arrival 1", "computing", "use 1"),
+        *("compute after arrival 2", "computing"),
+    ]
+
+
 def test_on_a_cpu_nothing_is_copied() -> None:
     ((images, ages),) = batches(2)
     ((same, target, host),) = feed([(images, ages)], "numba")
