@@ -90,8 +90,8 @@ def parse_augment(spec: str) -> Augment:
     for name in names:
         if name not in CHOICES:
             raise ValueError(
-                f"augmentation {name!r} in {spec!r} is none of {', '.join(CHOICES)}; "
-                'put "+" between several'
+                f"augmentation {spec!r}: {name!r} is unknown; there are {', '.join(CHOICES)}, "
+                'with "+" between several'
             )
     if len(set(names)) < len(names):
         raise ValueError(f"augmentation {spec!r} names one thing twice; name each once")

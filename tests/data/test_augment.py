@@ -253,9 +253,9 @@ def test_names():
 @pytest.mark.parametrize(
     ("spec", "said"),
     [
-        ("papr", "'papr' in 'papr' is none of none, paper, paper-nearest, light"),
-        ("", "'' in ''"),
-        ("paper+", "is none of"),
+        ("papr", "'papr': 'papr' is unknown; there are none, paper, paper-nearest, light"),
+        ("", "'': '' is unknown"),
+        ("paper+", "'paper+': '' is unknown"),
         ("paper+paper", "one thing twice"),
         ("none+light", "none beside others"),
         ("paper+paper-nearest", "warps twice"),

@@ -116,7 +116,7 @@ def test_bad_arguments():
             Batches(faces, size, seed=0)
     with pytest.raises(ValueError, match="seed -1"):
         Batches(faces, 2, seed=-1)
-    with pytest.raises(ValueError, match="none of none, paper"):
+    with pytest.raises(ValueError, match="there are none, paper"):
         Batches(faces, 2, seed=0, augment="mixup")
     with pytest.raises(ValueError, match="start batch 3; expected 0 to 2"):
         Batches(faces, 2, seed=0).epoch(0, 3)

@@ -23,7 +23,7 @@ from tests.training.tiny import TINY
         (["--lr", "-1"], 2, "--lr -1; expected a number above 0"),
         (["--stages", "3,0,3"], 2, "--stages 3,0,3; expected whole numbers above 0"),
         (["--stages", "3,3,3,3,3"], 2, "1 to 4 whole numbers"),
-        (["--augment", "mixup"], 2, "none of none, paper"),
+        (["--augment", "mixup"], 2, "there are none, paper"),
         (["--seed", "-1"], 2, "--seed -1; expected"),
         (["--threads", "0"], 2, "--threads 0; expected"),
         (["--init", "nothing.safetensors"], 3, "no such checkpoint"),
