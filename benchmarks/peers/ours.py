@@ -34,7 +34,7 @@ class Ours:
         def step() -> float:
             with use_backend(self.backend):
                 masks = np.random.default_rng((0, optimizer.steps))
-                model.zero_grad()
+                optimizer.zero_grad()
                 loss, _ = model.loss(images, ages, rng=masks)
                 loss.backward()
                 optimizer.step()

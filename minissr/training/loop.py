@@ -53,7 +53,7 @@ def train_epoch(session: Session, bar: Bar) -> float:
             masks = np.random.default_rng((config.seed, progress.step))
 
             with session.profile.step():
-                model.zero_grad()
+                session.optimizer.zero_grad()
                 loss, predicted = model.loss(inputs, targets, masks, session.criterion)
                 loss.backward()
                 session.optimizer.step()

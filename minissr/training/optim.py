@@ -76,6 +76,11 @@ class Optimizer:
             self.views.append(parameter.data)
             self.starts.append(stop)
 
+    def zero_grad(self) -> None:
+        """Forget every gradient, without the walk through the network that `Module`'s takes."""
+        for parameter in self.parameters:
+            parameter.zero_grad()
+
     def step(self) -> None:
         """Change the parameters by their gradients; one without a gradient counts as 0."""
         for parameter, view in zip(self.parameters, self.views, strict=True):

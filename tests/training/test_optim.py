@@ -126,6 +126,15 @@ def test_a_missing_gradient_counts_as_zero():
     assert np.array_equal(optimizer.parameters[1].data, before[1])
 
 
+def test_zero_grad_forgets_what_the_optimiser_trains():
+    parameters = [Parameter(np.ones(3, np.float32)) for _ in range(2)]
+    optimizer = SGD(parameters, 0.1)
+    for parameter in parameters:
+        parameter.grad = np.ones(3, np.float32)
+    optimizer.zero_grad()
+    assert all(parameter.grad is None for parameter in parameters)
+
+
 def test_replaced_data_is_noticed():
     optimizer = Adam(parameters())
     optimizer.parameters[1].data = np.zeros(4)
