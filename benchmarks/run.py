@@ -58,6 +58,9 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--rounds", metavar="N", default="9", help="how many, 7 or more to quote [9]"
     )
+    parser.add_argument(
+        "--seconds", metavar="X", default="0.5", help="of a peer's turn in a round [0.5]"
+    )
     parser.add_argument("--threads", metavar="N", default="2", help="for everybody [2]")
     parser.add_argument("--variant", metavar="NAME", default="minissr", help="of SSR-Net [minissr]")
     parser.add_argument("--quick", action="store_true", help="2 short rounds, to see that it works")
@@ -74,6 +77,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     names = listed("--peers", options.peers, BY_NAME)
     entries = [e for e in PEERS if wanted(e.name, names)]
     rounds = 2 if options.quick else whole("--rounds", options.rounds, 1)
+    seconds = 0.05 if options.quick else above_0("--seconds", options.seconds)
     threads = whole("--threads", options.threads, 1)
     if threads > (machine.describe()["cores"] or 1):
         raise MinissrError(f"--threads {threads}; this machine has {machine.describe()['cores']}")
@@ -87,7 +91,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     with tempfile.TemporaryDirectory(prefix="minissr-bench-") as folder:
         say("drawing faces and computing the right answers")
         made = workload.make(Path(folder), options.variant, tuple(training))
-        seconds = 0.05 if options.quick else 0.5
         setup = Setup(
             made, entries, training, inference, rounds, seconds, threads, options.quick, say
         )
@@ -130,6 +133,17 @@ def whole(flag: str, text: str, low: int) -> int:
     if not text.isdecimal() or int(text) < low:
         raise MinissrError(f"{flag} {text}; expected a whole number from {low} up")
     return int(text)
+
+
+def above_0(flag: str, text: str) -> float:
+    """A finite number above 0."""
+    try:
+        number = float(text)
+    except ValueError:
+        number = 0.0
+    if not 0 < number < float("inf"):
+        raise MinissrError(f"{flag} {text}; expected a number above 0")
+    return number
 
 
 def batch_sizes(text: str | None) -> tuple[list[int], list[int]]:

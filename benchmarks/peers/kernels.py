@@ -93,7 +93,7 @@ def reference(case: Case) -> Any:
 def gather(case: Case, value: Any, found: dict[int, np.ndarray]) -> None:
     """The results of a kernel in order, without what a forward keeps for its backward."""
     results = value if isinstance(value, tuple) else (value,)
-    if case.kernel in ("stem_forward", "block_forward", "fusion_forward"):
+    if case.kernel in ("stem_forward", "block_forward", "fusion_forward", "head_forward"):
         results = results[:-1]
     number = 0
     for result in results:
@@ -123,12 +123,15 @@ def cases(workload: Workload, backend: str, batch: int) -> Iterator[Case]:
             x = normal(rng, batch, size, size, block.conv.w.shape[2])
             yield from block_cases(block, backend, x, rng)
             size = model.streams.sizes[level - 1]
+    maps = []
     for stage, level in zip(model.stages, model.levels, strict=True):
         size = model.streams.sizes[level - 1]
-        for conv, pool in ((stage.conv_x, "avg"), (stage.conv_s, "max")):
+        for conv, pool in ((stage.conv_s, "max"), (stage.conv_x, "avg")):
             x = normal(rng, batch, size, size, conv.w.shape[2])
             yield from fusion_cases(conv, backend, x, pool, stage.pool, rng)
-    yield from head_cases(model, batch, rng)
+            maps.append(x)
+    yield from head_cases(model, backend, maps, rng)
+    yield from formula_cases(model, batch, rng)
 
 
 def normal(rng: np.random.Generator, *shape: int) -> np.ndarray:
@@ -208,7 +211,29 @@ def fusion_cases(
     yield Case("fusion_backward", told, (*given, saved), 2 * flops, numpys)
 
 
-def head_cases(model: Any, batch: int, rng: Any) -> Iterator[Case]:
+def head_cases(model: Any, backend: str, maps: list[np.ndarray], rng: Any) -> Iterator[Case]:
+    """All stages together, fusions included."""
+    first = model.stages[0].prediction
+    tensors = [tensor for stage in model.stages for tensor in stage.layers]
+    weights = [None if tensor is None else tensor.data for tensor in tensors]
+    pools = tuple(stage.pool for stage in model.stages)
+    names = (first.activation_s, first.activation_x, first.activation_mix, first.activation_p)
+    arguments = (maps, weights, [None] * len(maps), pools, names)
+    convolutions = [w for w in weights if w is not None and w.ndim == 4]
+    flops = sum(conv_flops(x, w) for x, w in zip(maps, convolutions, strict=True))
+    flops += 2.0 * len(maps[0]) * sum(w.size for w in weights if w is not None and w.ndim == 2)
+    told = f"{words(maps[0], maps[1])} and on"
+    yield Case("head_forward", told, arguments, flops)
+    *answers, saved = lookup("head_forward", backend)(*arguments)
+    given = (*(normal(rng, *answer.shape) for answer in answers), *arguments)
+
+    def numpys() -> tuple[Any, ...]:
+        return *given, lookup("head_forward", "numpy")(*arguments)[-1]
+
+    yield Case("head_backward", told, (*given, saved), 2 * flops, numpys)
+
+
+def formula_cases(model: Any, batch: int, rng: Any) -> Iterator[Case]:
     """The formula, and Adam on all parameters. Few operations; what matters is the time."""
     stages = model.settings.stages
     bins, formula = sum(stages), tuple(model.formula().values())

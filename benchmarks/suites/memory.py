@@ -1,4 +1,7 @@
-"""Memory of training: what a process has resident at most, and what a step stores for backward."""
+"""Memory of training: what a process has resident at most, and what a step stores for backward.
+
+Everybody as installed: who is told to keep freed memory has more by that, not by itself.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +19,7 @@ def measure(setup: Setup) -> Iterator[tuple[str, dict[str, Any]]]:
     """A part for each batch size; each peer in a fresh process, one at a time."""
     for batch in setup.training:
         rows = []
-        for entry in (e for e in setup.entries if "training" in e.does):
+        for entry in (e for e in setup.entries if "training" in e.does and not e.keeps):
             row: dict[str, Any] = {"peer": entry.name, "label": entry.label}
             row |= describe_missing(entry) or one(entry, batch, setup)
             setup.say(f"memory, {entry.label}, batch {batch}: {row['status']}")
@@ -26,18 +29,14 @@ def measure(setup: Setup) -> Iterator[tuple[str, dict[str, Any]]]:
 
 def one(entry: Entry, batch: int, setup: Setup) -> dict[str, Any]:
     """The numbers of one peer, in bytes."""
+    process = None
     try:
-        found = in_fresh_process(entry, setup, "memory", batch=batch, steps=STEPS)
-        stored = in_fresh_process(entry, setup, "stored", batch=batch)["bytes"]
+        process = Process(entry, setup.workload, setup.threads)
+        found = process.ask("memory", batch=batch, steps=STEPS)
+        stored = process.ask("stored", batch=batch)["bytes"]
     except PeerFailed as failure:
         return {"status": "failed", "why": str(failure)}
-    return {"status": "ok", **found, "stored": stored}
-
-
-def in_fresh_process(entry: Entry, setup: Setup, do: str, **request: Any) -> dict[str, Any]:
-    """Ask one thing of a process that did nothing before."""
-    process = Process(entry, setup.workload, setup.threads)
-    try:
-        return process.ask(do, **request)
     finally:
-        process.close()
+        if process is not None:
+            process.close()
+    return {"status": "ok", **found, "stored": stored}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator
 from typing import Any
 
@@ -14,7 +15,8 @@ PEAK = Entry("peak", "multiply-adds alone", "peak", does=("peak",))
 
 def measure_training(setup: Setup) -> Iterator[tuple[str, dict[str, Any]]]:
     """A part for each batch size: a whole step, from faces to changed parameters."""
-    yield from measure(setup, "training", setup.training)
+    for batch in setup.training:  # how memory was used for one size changes how fast another is
+        yield from measure(setup, "training", [batch])
 
 
 def measure_inference(setup: Setup) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -23,37 +25,36 @@ def measure_inference(setup: Setup) -> Iterator[tuple[str, dict[str, Any]]]:
 
 
 def measure(setup: Setup, task: str, batches: list[int]) -> Iterator[tuple[str, dict[str, Any]]]:
-    """One interleaved run for each batch size, in new processes: how memory was used for one size
-    changes how fast another is."""
+    """One interleaved run for each batch size, in the same new processes."""
     entries = [entry for entry in setup.entries if task in entry.does]
     unwritten = {}
     if task == "inference":
         unwritten = export(entries, batches, setup.workload, setup.say)
     able = [entry for entry in entries if entry.file not in unwritten]
-    for batch in batches:
-        tasks = [(task, batch), ("peak", setup.threads)]
-        with contestants([*able, PEAK], tasks, setup.workload, setup.threads, setup.say) as all_:
-            gauge = next((one for one in all_ if one.task == "peak"), None)
-            repeated = take_turns(all_, setup.rounds, setup.seconds, setup.say, gauge)
-            peak = peak_rates(all_, setup.threads)
-        rows = [one.row for one in all_ if one.task == task]
-        rows += [
-            {"peer": e.name, "label": e.label, "status": "failed", "why": unwritten[e.file]}
-            for e in entries
-            if e.file in unwritten
-        ]
-        flops = flops_of(setup, task)
-        yield (
-            f"{task}/{batch}",
-            setup.part(
-                task=task,
-                batch=batch,
-                rows=rows,
-                peak_gflops=peak,
-                flops_per_image=flops,
-                repeated=repeated,
-            ),
-        )
+    failed = [
+        {"peer": e.name, "label": e.label, "status": "failed", "why": unwritten[e.file]}
+        for e in entries
+        if e.file in unwritten
+    ]
+    tasks = [*((task, batch) for batch in batches), ("peak", setup.threads)]
+    flops = flops_of(setup, task)
+    with contestants([*able, PEAK], tasks, setup.workload, setup.threads, setup.say) as all_:
+        peak = next(one for one in all_ if one.task == "peak")
+        for batch in batches:
+            gauge = dataclasses.replace(peak, row=dict(peak.row))
+            runners = [one for one in all_ if one.task == task and one.batch == batch]
+            repeated = take_turns([*runners, gauge], setup.rounds, setup.seconds, setup.say, gauge)
+            yield (
+                f"{task}/{batch}",
+                setup.part(
+                    task=task,
+                    batch=batch,
+                    rows=[one.row for one in runners] + failed,
+                    peak_gflops=peak_rates([gauge], setup.threads),
+                    flops_per_image=flops,
+                    repeated=repeated,
+                ),
+            )
 
 
 def peak_rates(all_: list[Contestant], threads: int) -> list[float]:

@@ -23,6 +23,8 @@ from minissr import cli
         (["--peers", "theano"], "--peers theano; expected some of minissr, torch"),
         (["--rounds", "0"], "--rounds 0; expected a whole number from 1 up"),
         (["--rounds", "many"], "--rounds many; expected"),
+        (["--seconds", "0"], "--seconds 0; expected a number above 0"),
+        (["--seconds", "nan"], "--seconds nan; expected a number above 0"),
         (["--threads", "4096"], "--threads 4096; this machine has"),
         (["--batches", "50,x"], "--batches x; expected"),
         (["--batches", "500"], "--batches 500; expected at most 128"),
