@@ -4,14 +4,15 @@ The three sums of a convolution are products of matrices that need not be built,
 keeps what they multiply in consecutive memory: under row u of a window lie KW C consecutive
 numbers, and under the window's next position the same shifted by C. See `tiles.outer`.
 
-    forward          tile of ROWS output pixels x up to 2 registers of output channels;
-                     the sum runs over the window
+    forward          tile of ROWS output pixels x 2 registers of output channels (or TALL x 1,
+                     where one register is all there are); the sum runs over the window
     input's gradient the same, of the output's gradient with KH - 1 rows and KW - 1 columns of
                      zeros around, with the kernel turned by 180 degrees
-    weights'         tile of ROWS positions in the window x up to 2 registers of output channels;
-                     the sum runs over the pixels
+    weights'         tile of ROWS (or TALL) positions in the window x 2 registers (or 1) of output
+                     channels; the sum runs over the pixels
 
-All three reach 90 to 98 % of what the processor can multiply. Arrays are used as flat memory and
+All three reached 90 to 98 % of what a Zen 4 can multiply; a processor that multiplies two registers
+an instant is also kept waiting for loads. Arrays are used as flat memory and
 places are flat indices, so an image of a batch or a part of a scratch array is named by where it
 starts. Output channels must fill registers (a multiple of LANES); anything else is for the plain
 loops of `numba_loops`.
@@ -34,6 +35,9 @@ from minissr.kernels.simd import (
     wrapped_run,
 )
 
+# Rows of a tile one register wide, where that is all of the channels: with ROWS there would be no
+# more sums than multiply-adds under way, and more than one load for each.
+TALL = 2 * ROWS
 PAIR = 2 * LANES  # output channels in a tile two registers wide
 # In so many parts a sum over a batch is cut at most: fixed, so that the bits of the result don't
 # depend on the threads; 1, 2, 3, 4, 6, 8, 12 and 24 of these get equally many parts.
@@ -64,6 +68,13 @@ def correlate_image(x, x_at, h, w, c, weights, kh, kw, y, y_at, co, adds):
     row, ow = w * c, w - kw + 1
     total = (h - kh + 1) * ow
     first = 0
+    while co == LANES and first + TALL <= total:
+        start = x_at + first // ow * row + first % ow * c
+        pixels = wrapped_run(start, first % ow, ow, c, row, TALL)
+        places = run(y_at + first * co, co, TALL)
+        sums = load_tile(y, places, 1) if adds else registers(TALL, 1)
+        store_tile(y, places, slide(sums, x, pixels, row, kh, kw * c, weights, 0, co))
+        first += TALL
     while first < total:
         if first + ROWS <= total:
             start = x_at + first // ow * row + first % ow * c
@@ -112,6 +123,12 @@ def add_weight_grad_row(x, x_at, row, c, g, g_at, g_row, oh, ow, gw, gw_at, k, c
     distances between rows.
     """
     tap = 0
+    while co == LANES and tap + TALL <= k:
+        taps, places = run(tap, 1, TALL), run(gw_at + tap * co, co, TALL)
+        sums = load_tile(gw, places, 1)
+        sums = over_pixels(sums, x, taps, x_at, row, c, g, g_at, g_row, co, oh, ow)
+        store_tile(gw, places, sums)
+        tap += TALL
     while tap < k:
         place = gw_at + tap * co
         if tap + ROWS <= k:
