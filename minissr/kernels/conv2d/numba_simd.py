@@ -14,11 +14,14 @@ numbers, and under the window's next position the same shifted by C. See `tiles.
 All three reached 90 to 98 % of what a Zen 4 can multiply; a processor that multiplies two registers
 an instant is also kept waiting for loads. Arrays are used as flat memory and
 places are flat indices, so an image of a batch or a part of a scratch array is named by where it
-starts. Output channels must fill registers (a multiple of LANES); anything else is for the plain
+starts. Output channels must fill registers (a multiple of LANES): `forward` and `weight_grad` fill
+them up with zeros where that is no more than three quarters wasted. Anything else is for the plain
 loops of `numba_loops`.
 """
 
 from __future__ import annotations
+
+import math
 
 import numpy as np
 
@@ -194,11 +197,24 @@ def fits(w: np.ndarray, stride: Size, groups: int) -> bool:
     """Whether these kernels compute a convolution with weights (or a gradient) like `w`."""
     return (
         w.dtype == np.float32
-        and w.shape[3] % LANES == 0
+        and 4 * w.shape[3] >= whole_registers(w.shape[3])
         and w.size > 0
         and tuple(stride) == (1, 1)
         and groups == 1
     )
+
+
+def whole_registers(channels: int) -> int:
+    """The least multiple of LANES that is no less than `channels`."""
+    return -(-channels // LANES) * LANES
+
+
+def filled(a: np.ndarray) -> np.ndarray:
+    """`a` (..., C) with zeros for what its last register of channels lacks."""
+    missing = whole_registers(a.shape[-1]) - a.shape[-1]
+    if not missing:
+        return a
+    return np.concatenate([a, np.zeros((*a.shape[:-1], missing), a.dtype)], axis=-1)
 
 
 @pjit
@@ -219,11 +235,13 @@ def forward(x: np.ndarray, w: np.ndarray, bias: np.ndarray | None) -> np.ndarray
     """`conv2d_forward` for the weights of `fits`, without padding."""
     n, h, width, _ = x.shape
     kh, kw, _, co = w.shape
-    y = np.empty((n, h - kh + 1, width - kw + 1, co), np.float32)
+    whole = filled(w)
+    y = np.empty((n, h - kh + 1, width - kw + 1, whole.shape[3]), np.float32)
     if y.size:
-        y[...] = 0 if bias is None else bias
-        correlate_bands(x, w, band_count(n, y.shape[1]), y)
-    return y
+        y[..., :co] = 0 if bias is None else bias
+        y[..., co:] = 0
+        correlate_bands(x, whole, band_count(n, y.shape[1]), y)
+    return np.ascontiguousarray(y[..., :co])
 
 
 @pjit
@@ -254,8 +272,10 @@ def weight_grad(x: np.ndarray, gy: np.ndarray, w_shape: tuple[int, ...]) -> np.n
     if not gy.size:
         return np.zeros(w_shape, np.float32)
     kh, kw, c, co = w_shape
+    whole = filled(gy)
+    size = (kh, kw, c, whole.shape[3])
     bands = band_count(len(x), gy.shape[1])
-    chunks = min(chunk_count(len(x) * bands), max(1, LARGEST_PARTS // (kh * kw * c * co)))
-    parts = np.empty((chunks, *w_shape), np.float32)
-    sum_bands(x, gy, bands, kh, kw, parts)
-    return parts.sum(axis=0)
+    chunks = min(chunk_count(len(x) * bands), max(1, LARGEST_PARTS // math.prod(size)))
+    parts = np.empty((chunks, *size), np.float32)
+    sum_bands(x, whole, bands, kh, kw, parts)
+    return np.ascontiguousarray(parts.sum(axis=0)[..., :co])
