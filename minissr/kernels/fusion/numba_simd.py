@@ -1,6 +1,6 @@
 """One side of a fusion block on vector registers: the map is read once, nothing of its size kept.
 
-A window of the pooling is worked on at a time: its pixels through the 1x1 convolution, four in a
+A window of the pooling is worked on at a time: its pixels through the 1x1 convolution, eight in a
 tile, and the maximum or the sum of their ReLUs stays in a register. The ten channels are padded
 with zeros to whole registers, here called `wide`.
 
@@ -80,26 +80,40 @@ def pool_pixel(h, pixel, sofar, winner, is_max, keeps, kept, kept_at, wide):
     return add(sofar, select(above, h, zeros())), winner
 
 
+@njit(forceinline=True)
+def pool_four(h, first, sofar, winner, is_max, keeps, kept, kept_at, wide):
+    """Take four more pixels in."""
+    a, b, c, d = h
+    sofar, winner = pool_pixel(a, first, sofar, winner, is_max, keeps, kept, kept_at, wide)
+    sofar, winner = pool_pixel(b, first + 1, sofar, winner, is_max, keeps, kept, kept_at, wide)
+    sofar, winner = pool_pixel(c, first + 2, sofar, winner, is_max, keeps, kept, kept_at, wide)
+    return pool_pixel(d, first + 3, sofar, winner, is_max, keeps, kept, kept_at, wide)
+
+
 @njit
 def fuse_window(
     x, corner, row, c, w, w_at, bias, bias_at, wide, size, is_max, keeps, kept, kept_at
 ):
     """LANES pooled numbers of one window of `x`; `keeps` says whether to fill `kept`."""
     pixels = size * size
+    eights = pixels - pixels % 8
     sofar, winner = zeros(), same_flags(NOBODY)
-    for first in range(0, pixels - 3, 4):
+    for first in range(0, eights, 8):
+        start = corner + first // size * row + first % size * c
+        places = wrapped_run(start, first % size, size, c, row, 8)
+        h = slide(load_tile(bias, run(bias_at, 0, 8), 1), x, places, 0, 1, c, w, w_at, wide)
+        sofar, winner = pool_four(h[:4], first, sofar, winner, is_max, keeps, kept, kept_at, wide)
+        first += 4
+        sofar, winner = pool_four(h[4:], first, sofar, winner, is_max, keeps, kept, kept_at, wide)
+    for first in range(eights, pixels - 3, 4):
         start = corner + first // size * row + first % size * c
         places = wrapped_run(start, first % size, size, c, row, 4)
-        four = load_tile(bias, run(bias_at, 0, 4), 1)
-        h0, h1, h2, h3 = slide(four, x, places, 0, 1, c, w, w_at, wide)
-        sofar, winner = pool_pixel(h0, first, sofar, winner, is_max, keeps, kept, kept_at, wide)
-        sofar, winner = pool_pixel(h1, first + 1, sofar, winner, is_max, keeps, kept, kept_at, wide)
-        sofar, winner = pool_pixel(h2, first + 2, sofar, winner, is_max, keeps, kept, kept_at, wide)
-        sofar, winner = pool_pixel(h3, first + 3, sofar, winner, is_max, keeps, kept, kept_at, wide)
+        four = slide(load_tile(bias, run(bias_at, 0, 4), 1), x, places, 0, 1, c, w, w_at, wide)
+        sofar, winner = pool_four(four, first, sofar, winner, is_max, keeps, kept, kept_at, wide)
     for pixel in range(pixels - pixels % 4, pixels):
         place = (corner + pixel // size * row + pixel % size * c,)
-        (h,) = slide((load(bias, bias_at),), x, place, 0, 1, c, w, w_at, wide)
-        sofar, winner = pool_pixel(h, pixel, sofar, winner, is_max, keeps, kept, kept_at, wide)
+        (one,) = slide((load(bias, bias_at),), x, place, 0, 1, c, w, w_at, wide)
+        sofar, winner = pool_pixel(one, pixel, sofar, winner, is_max, keeps, kept, kept_at, wide)
     if is_max:
         if keeps:
             store_flags(kept, kept_at, winner)

@@ -19,12 +19,13 @@ from __future__ import annotations
 
 import numpy as np
 
-from minissr.kernels.conv2d.numba_simd import slide
+from minissr.kernels.conv2d.numba_simd import PAIR, slide
 from minissr.kernels.fusion.numba_simd import fuse_window
 from minissr.kernels.head.numba_layers import activate_all, dot, dot_of_product, small_layer
 from minissr.kernels.jit import njit, pjit, prange
 from minissr.kernels.simd import (
     LANES,
+    ROWS,
     add,
     load,
     load_tile,
@@ -42,6 +43,7 @@ from minissr.kernels.stem.numba_simd import COLOURS, MIDDLE, read_pixels
 
 QUARTER = np.float32(0.25)
 STREAMS = X, S = 0, 1  # ReLU and average pooling; tanh and maximum pooling
+MANY = ROWS == 8  # registers for a tile of sixteen
 NOTHING_KEPT = np.zeros(1, np.uint8)
 
 BLOCK = np.dtype(
@@ -92,29 +94,71 @@ def pooled(h0, h1, h2, h3, stream):
     return multiply(add(upper, add(maximum(h2, low), maximum(h3, low))), splat(QUARTER))
 
 
+@njit(forceinline=True)
+def two_windows(start, c, row):
+    """The places of two windows' pixels: the upper four from `start` on, then the lower four."""
+    a, b, d, e = run(start, c, 4)
+    return (a, b, d, e, a + row, b + row, d + row, e + row)
+
+
+@njit
+def pooling_pair(block, stream, numbers, maps, y, channel):
+    """A pooled row of two registers of channels, of a block with an even number of columns."""
+    c, co, k = block.channels, block.filters, block.window
+    row, to = block.input_width * c, block.output + y * block.size * co + channel
+    w_at, bias_at = block.weights + channel, block.bias + channel
+    for pixel in range(0, block.size, 2):
+        places = two_windows(block.input + 2 * y * row + 2 * pixel * c, c, row)
+        h = load_tile(numbers, run(bias_at, 0, 8), 2)
+        h = slide(h, maps, places, row, k, k * c, numbers, w_at, co)
+        store(maps, to, pooled(h[0], h[2], h[8], h[10], stream))
+        store(maps, to + LANES, pooled(h[1], h[3], h[9], h[11], stream))
+        store(maps, to + co, pooled(h[4], h[6], h[12], h[14], stream))
+        store(maps, to + co + LANES, pooled(h[5], h[7], h[13], h[15], stream))
+        to += 2 * co
+
+
+@njit
+def pooling_one(block, stream, numbers, maps, y, channel):
+    """A pooled row of one register of channels: four windows at a time, then two or one."""
+    c, co, k = block.channels, block.filters, block.window
+    row, to = block.input_width * c, block.output + y * block.size * co + channel
+    w_at, bias_at = block.weights + channel, block.bias + channel
+    start = block.input + 2 * y * row
+    fours = block.size - block.size % 4 if MANY else 0
+    pairs = block.size - block.size % 2
+    for _ in range(0, fours, 4):
+        places = two_windows(start, c, row) + two_windows(start + 4 * c, c, row)
+        h = load_tile(numbers, run(bias_at, 0, 16), 1)
+        h = slide(h, maps, places, row, k, k * c, numbers, w_at, co)
+        store(maps, to, pooled(h[0], h[1], h[4], h[5], stream))
+        store(maps, to + co, pooled(h[2], h[3], h[6], h[7], stream))
+        store(maps, to + 2 * co, pooled(h[8], h[9], h[12], h[13], stream))
+        store(maps, to + 3 * co, pooled(h[10], h[11], h[14], h[15], stream))
+        start, to = start + 8 * c, to + 4 * co
+    for _ in range(fours, pairs, 2):
+        h2 = load_tile(numbers, run(bias_at, 0, 8), 1)
+        h2 = slide(h2, maps, two_windows(start, c, row), row, k, k * c, numbers, w_at, co)
+        store(maps, to, pooled(h2[0], h2[1], h2[4], h2[5], stream))
+        store(maps, to + co, pooled(h2[2], h2[3], h2[6], h2[7], stream))
+        start, to = start + 4 * c, to + 2 * co
+    if pairs < block.size:
+        places4 = (start, start + c, start + row, start + row + c)
+        h1 = load_tile(numbers, run(bias_at, 0, 4), 1)
+        h1 = slide(h1, maps, places4, row, k, k * c, numbers, w_at, co)
+        store(maps, to, pooled(h1[0], h1[1], h1[2], h1[3], stream))
+
+
 @njit
 def pooling_rows(block, stream, numbers, maps, first, last):
-    """Pooled rows `first` to `last` of a block: two windows, that is eight pixels, at a time."""
-    c, co, k = block.channels, block.filters, block.window
-    row, pairs = block.input_width * c, block.size - block.size % 2
+    """Pooled rows `first` to `last` of a block."""
+    co = block.filters
+    paired = co - co % PAIR if MANY and block.size % 2 == 0 else 0
     for y in range(first, last):
-        for channel in range(0, co, LANES):
-            w_at, bias_at = block.weights + channel, block.bias + channel
-            for pixel in range(0, block.size, 2):
-                start = block.input + 2 * y * row + 2 * pixel * c
-                to = block.output + (y * block.size + pixel) * co + channel
-                if pixel < pairs:
-                    a, b, d, e = run(start, c, 4)
-                    places = (a, b, d, e, a + row, b + row, d + row, e + row)
-                    h = load_tile(numbers, run(bias_at, 0, 8), 1)
-                    h = slide(h, maps, places, row, k, k * c, numbers, w_at, co)
-                    store(maps, to, pooled(h[0], h[1], h[4], h[5], stream))
-                    store(maps, to + co, pooled(h[2], h[3], h[6], h[7], stream))
-                else:  # an odd last column
-                    places4 = (start, start + c, start + row, start + row + c)
-                    h4 = load_tile(numbers, run(bias_at, 0, 4), 1)
-                    h4 = slide(h4, maps, places4, row, k, k * c, numbers, w_at, co)
-                    store(maps, to, pooled(h4[0], h4[1], h4[2], h4[3], stream))
+        for channel in range(0, paired, PAIR):
+            pooling_pair(block, stream, numbers, maps, y, channel)
+        for channel in range(paired, co, LANES):
+            pooling_one(block, stream, numbers, maps, y, channel)
 
 
 @njit
