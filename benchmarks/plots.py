@@ -48,20 +48,27 @@ def speed(parts: dict[str, Part]) -> Any:
     names.sort(key=lambda n: (n.startswith("inference"), int(n.rpartition("/")[2])))
     if not names:
         return None
+    rows_of = {
+        name: [row for row in (ours(parts[name]), *others(parts[name])) if row] for name in names
+    }
+    heights = [0.19 * len(rows) + 0.75 for rows in rows_of.values()]  # inches: bars and axis
     figure, axes = plt.subplots(
-        len(names), 1, figsize=(7, 0.5 + 1.9 * len(names)), squeeze=False, layout="constrained"
+        len(names),
+        1,
+        figsize=(7, sum(heights)),
+        height_ratios=heights,
+        squeeze=False,
+        layout="constrained",
     )
-    for axis, name in zip(axes[:, 0], names, strict=True):
+    for axis, (name, rows) in zip(axes[:, 0], rows_of.items(), strict=True):
         part = parts[name]
-        mine = ours(part)
-        rows = ([mine] if mine else []) + others(part)
         for place, row in enumerate(rows):
             rates = [part["batch"] / seconds for seconds in row["seconds"]]
             rate = spread(rates)
             axis.barh(
                 -place,
                 rate.median,
-                color=BLUE if row is mine else GREY,
+                color=BLUE if row is ours(part) else GREY,
                 xerr=[[rate.median - rate.low], [rate.high - rate.median]],
                 ecolor=BLACK,
                 capsize=2,

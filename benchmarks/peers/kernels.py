@@ -208,7 +208,14 @@ def fusion_cases(
     def numpys() -> tuple[Any, ...]:
         return *given, lookup("fusion_forward", "numpy")(*arguments)[1]
 
-    yield Case("fusion_backward", told, (*given, saved), 2 * flops, numpys)
+    flops = fusion_backward_flops(x, w, pool, size)
+    yield Case("fusion_backward", told, (*given, saved), flops, numpys)
+
+
+def fusion_backward_flops(x: np.ndarray, w: np.ndarray, pool: str, size: int) -> float:
+    """Of both gradients; under a maximum only one pixel of a window has any, for each channel."""
+    whole = 2 * conv_flops(x, w)
+    return whole / size**2 if pool == "max" else whole
 
 
 def head_cases(model: Any, backend: str, maps: list[np.ndarray], rng: Any) -> Iterator[Case]:
@@ -221,16 +228,20 @@ def head_cases(model: Any, backend: str, maps: list[np.ndarray], rng: Any) -> It
     arguments = (maps, weights, [None] * len(maps), pools, names)
     convolutions = [w for w in weights if w is not None and w.ndim == 4]
     flops = sum(conv_flops(x, w) for x, w in zip(maps, convolutions, strict=True))
-    flops += 2.0 * len(maps[0]) * sum(w.size for w in weights if w is not None and w.ndim == 2)
+    dense = 2.0 * len(maps[0]) * sum(w.size for w in weights if w is not None and w.ndim == 2)
     told = f"{words(maps[0], maps[1])} and on"
-    yield Case("head_forward", told, arguments, flops)
+    yield Case("head_forward", told, arguments, flops + dense)
     *answers, saved = lookup("head_forward", backend)(*arguments)
     given = (*(normal(rng, *answer.shape) for answer in answers), *arguments)
 
     def numpys() -> tuple[Any, ...]:
         return *given, lookup("head_forward", "numpy")(*arguments)[-1]
 
-    yield Case("head_backward", told, (*given, saved), 2 * flops, numpys)
+    sides = zip(maps, convolutions, ("max", "avg") * len(pools), strict=True)
+    flops = sum(
+        fusion_backward_flops(x, w, pool, pools[k // 2]) for k, (x, w, pool) in enumerate(sides)
+    )
+    yield Case("head_backward", told, (*given, saved), flops + 2 * dense, numpys)
 
 
 def formula_cases(model: Any, batch: int, rng: Any) -> Iterator[Case]:
