@@ -209,8 +209,8 @@ def whole_registers(channels: int) -> int:
     return -(-channels // LANES) * LANES
 
 
-def filled(a: np.ndarray) -> np.ndarray:
-    """`a` (..., C) with zeros for what its last register of channels lacks."""
+def widened(a: np.ndarray) -> np.ndarray:
+    """`a` (..., C) with zeros up to whole registers of channels; `a` itself if they are whole."""
     missing = whole_registers(a.shape[-1]) - a.shape[-1]
     if not missing:
         return a
@@ -235,7 +235,7 @@ def forward(x: np.ndarray, w: np.ndarray, bias: np.ndarray | None) -> np.ndarray
     """`conv2d_forward` for the weights of `fits`, without padding."""
     n, h, width, _ = x.shape
     kh, kw, _, co = w.shape
-    whole = filled(w)
+    whole = widened(w)
     y = np.empty((n, h - kh + 1, width - kw + 1, whole.shape[3]), np.float32)
     if y.size:
         y[..., :co] = 0 if bias is None else bias
@@ -272,7 +272,7 @@ def weight_grad(x: np.ndarray, gy: np.ndarray, w_shape: tuple[int, ...]) -> np.n
     if not gy.size:
         return np.zeros(w_shape, np.float32)
     kh, kw, c, co = w_shape
-    whole = filled(gy)
+    whole = widened(gy)
     size = (kh, kw, c, whole.shape[3])
     bands = band_count(len(x), gy.shape[1])
     chunks = min(chunk_count(len(x) * bands), max(1, LARGEST_PARTS // math.prod(size)))

@@ -16,7 +16,15 @@ from __future__ import annotations
 
 import numpy as np
 
-from minissr.kernels.conv2d.numba_simd import PAIR, chunk_count, over_pixels, part, slide
+from minissr.kernels.conv2d.numba_simd import (
+    PAIR,
+    chunk_count,
+    over_pixels,
+    part,
+    slide,
+    whole_registers,
+    widened,
+)
 from minissr.kernels.jit import njit, pjit, prange
 from minissr.kernels.simd import (
     LANES,
@@ -50,19 +58,6 @@ LARGEST_WINDOW = 15  # a pixel of a window has a number below NOBODY
 def fits(x: np.ndarray, size: int) -> bool:
     """Whether these kernels compute a fusion of this kind."""
     return x.dtype == np.float32 and x.shape[3] % LANES == 0 and size <= LARGEST_WINDOW
-
-
-def whole_registers(count: int) -> int:
-    """`count`, up to the next multiple of LANES."""
-    return -(-count // LANES) * LANES
-
-
-def widened(array: np.ndarray) -> np.ndarray:
-    """`array` (..., CO) with zeros up to whole registers."""
-    *outer, co = array.shape
-    wide = np.zeros((*outer, whole_registers(co)), np.float32)
-    wide[..., :co] = array
-    return wide
 
 
 # ---- forward ------------------------------------------------------------------------------------

@@ -26,7 +26,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from minissr.kernels.conv2d.numba_simd import chunk_count, part
+from minissr.kernels.conv2d.numba_simd import chunk_count, part, whole_registers
 from minissr.kernels.fusion import numba_simd as fusion
 from minissr.kernels.fusion.numba_simd import fuse_image, fuse_image_gradients
 from minissr.kernels.head.composed import Array, Parameters, codes, cut, of_stage
@@ -88,7 +88,7 @@ def flat_sizes(w: Parameters) -> list[int]:
 
 def padded_sizes(w: Parameters, stage: Stage) -> list[int]:
     """The same of the padded form."""
-    rows, wide = fusion.padded_rows(stage.compact), fusion.whole_registers(stage.compact)
+    rows, wide = fusion.padded_rows(stage.compact), whole_registers(stage.compact)
     convolutions = [rows * stage.channels_s, wide, rows * stage.channels_x, wide]
     layers = [size for units in (1, stage.bins, stage.bins) for size in (units * stage.row, units)]
     return convolutions + layers + flat_sizes(w)[MIX_W:]
