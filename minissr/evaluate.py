@@ -52,7 +52,7 @@ def build_parser() -> argparse.ArgumentParser:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; returns 0 or raises what `cli.run` turns into a sentence."""
     args = build_parser().parse_args(argv)
-    from minissr.data.faces import open_dataset
+    from minissr.data.opening import open_dataset
     from minissr.kernels.backend import use_backend
     from minissr.training.evaluation import evaluate
     from minissr.training.network import load_network

@@ -9,12 +9,13 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from minissr import cli
-from minissr.errors import DiskError, MinissrError
+from minissr.errors import DiskError, Interrupted, MinissrError
 from minissr.training import config as configuration
 from minissr.training.config import TrainConfig, build_config, fields
 
 if TYPE_CHECKING:
     from minissr.training.rundir import RunDirectory
+    from minissr.training.session import Session
 
 EXAMPLE = """example:
   python -m minissr.train --data data/utkface --epochs 30 --out runs/utkface
@@ -126,7 +127,7 @@ def train_in(run: RunDirectory, config: TrainConfig, profiled: bool = False) -> 
     """Train in a run directory that is ours: announce, train, measure, report."""
     from minissr.kernels.backend import use_backend
     from minissr.training.loop import train
-    from minissr.training.profile import Profile, table, write_trace
+    from minissr.training.profile import Profile
     from minissr.training.report import closing, finish
     from minissr.training.session import introduction, is_finished, open_session
     from minissr.training.signals import StopRequest
@@ -150,13 +151,24 @@ def train_in(run: RunDirectory, config: TrainConfig, profiled: bool = False) -> 
             result = finish(session)
         except DiskError as error:
             raise DiskError(f"{error}, then go on with: {again}") from error
+        except Interrupted:  # the steps that were watched are no less true
+            tell_profile(session, run)
+            raise
     print("\n".join(closing(session, result)))
-    if isinstance(session.profile, Profile):
-        print("\n" + table(session.profile))
-        write_trace(session.profile, run.trace)
-        if session.profile.steps:
-            print(f"trace     {run.trace}, for chrome://tracing or ui.perfetto.dev")
+    tell_profile(session, run)
     return 0
+
+
+def tell_profile(session: Session, run: RunDirectory) -> None:
+    """Print what `--profile` watched and write the trace, if somebody asked for it."""
+    from minissr.training.profile import Profile, table, write_trace
+
+    if not isinstance(session.profile, Profile):
+        return
+    print("\n" + table(session.profile))
+    write_trace(session.profile, run.trace)
+    if session.profile.steps:
+        print(f"trace     {run.trace}, for chrome://tracing or ui.perfetto.dev")
 
 
 if __name__ == "__main__":

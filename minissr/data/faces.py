@@ -1,18 +1,13 @@
-"""Faces with ages, wherever they come from: what training and evaluation are given."""
+"""Faces with ages: what training and evaluation are given; `opening` says where they are from."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from minissr.data.preprocessing import Preprocessing
 from minissr.errors import DataError
-
-SYNTHETIC = "synthetic"
 
 
 @dataclass
@@ -87,44 +82,3 @@ class Dataset:
         if self.best_possible_mae is not None:
             parts.append(f"best possible MAE {self.best_possible_mae:.2f} years")
         return "; ".join([*parts, f"digest {self.digest[:12]}"])
-
-
-def open_dataset(
-    spec: str | Path,
-    *,
-    seed: int = 0,
-    settings: Mapping[str, Any] | None = None,
-    progress: Any = None,
-) -> Dataset:
-    """Open `synthetic` faces or a directory that `python -m minissr.prepare` wrote.
-
-    Parameters
-    ----------
-    spec : "synthetic", or the directory.
-    seed : of the synthetic training and validation faces; a prepared set has its own, long since.
-    settings : of the synthetic faces (`train_images`, `val_images`, `test_images`).
-    progress : handed to the generator of synthetic faces.
-
-    Raises
-    ------
-    DataError
-        Naming what is missing or damaged, and the remedy.
-    """
-    if str(spec) == SYNTHETIC:
-        from minissr.data.synthetic import open_synthetic
-
-        drawn = open_synthetic(seed=seed, settings=dict(settings or {}), progress=progress)
-        return Dataset(
-            SYNTHETIC,
-            {name: FaceSet(*part) for name, part in drawn["splits"].items()},
-            best_possible_mae=drawn["best_possible_mae"],
-            digest=drawn["digest"],
-        )
-    if settings:
-        raise ValueError(
-            f"{', '.join(settings)}: settings of synthetic faces, but the data is {spec}; "
-            "leave them out"
-        )
-    from minissr.data.prepared import open_prepared
-
-    return open_prepared(spec)

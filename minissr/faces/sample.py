@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from minissr.data.faces import SYNTHETIC, open_dataset
 from minissr.data.images import PictureError, read_picture, shrink
+from minissr.data.opening import SYNTHETIC, open_dataset
 from minissr.data.prepared import META
 from minissr.errors import DataError
 from minissr.faces.answers import find_pictures

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from minissr.data.faces import open_dataset
+from minissr.data.opening import open_dataset
 from minissr.errors import MinissrError
 from minissr.reproduction.cases import TRAINING, Case
 from minissr.reproduction.rows import (

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from minissr.data.faces import SYNTHETIC, Dataset, open_dataset
+from minissr.data.faces import Dataset
+from minissr.data.opening import SYNTHETIC, open_dataset
 from minissr.data.prepared import read_meta
 from minissr.errors import CheckpointError
 from minissr.training.checkpoint import pack, read_checkpoint

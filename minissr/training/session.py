@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 
 from minissr.data.augment import parse_augment
-from minissr.data.faces import Dataset, open_dataset
+from minissr.data.faces import Dataset
 from minissr.data.loader import Batches
+from minissr.data.opening import open_dataset
 from minissr.errors import CheckpointError, DataError
 from minissr.kernels.backend import use_backend
 from minissr.kernels.blas import quiet_blas

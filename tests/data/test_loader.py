@@ -14,8 +14,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from minissr.data.augment import parse_augment
-from minissr.data.faces import FaceSet, open_dataset
+from minissr.data.faces import FaceSet
 from minissr.data.loader import Batches, prefetch
+from minissr.data.opening import open_dataset
 from minissr.errors import DataError
 from minissr.kernels.backend import use_backend
 

@@ -14,8 +14,8 @@ import numpy as np
 import pytest
 
 from minissr import cli
-from minissr.data.faces import open_dataset
 from minissr.data.images import opencv
+from minissr.data.opening import open_dataset
 from minissr.errors import DataError
 from minissr.prepare import build_parser, main
 from tests.data.drawings import (

@@ -10,8 +10,9 @@ import shutil
 import numpy as np
 import pytest
 
-from minissr.data.faces import Dataset, FaceSet, open_dataset
+from minissr.data.faces import Dataset, FaceSet
 from minissr.data.images import decode, shrink
+from minissr.data.opening import open_dataset
 from minissr.data.preparation import prepare
 from minissr.data.prepared import check_images
 from minissr.data.writing import NewDataset

@@ -12,7 +12,7 @@ import pytest
 import minissr
 from minissr import evaluate
 from minissr.data import synthetic
-from minissr.data.faces import open_dataset
+from minissr.data.opening import open_dataset
 from tests.doors.conftest import Run
 
 FIELDS = {"n", "parameters", "mae", "median_ae", "bias", "ca3", "ca5", "rmse", "baseline_mae"}
@@ -105,7 +105,7 @@ def test_faces_of_another_size_are_refused(
 
     faces = FaceSet(np.zeros((3, 32, 32, 3), np.uint8), np.zeros(3))
     monkeypatch.setattr(
-        "minissr.data.faces.open_dataset", lambda *_, **__: Dataset("small", {"val": faces})
+        "minissr.data.opening.open_dataset", lambda *_, **__: Dataset("small", {"val": faces})
     )
     code, _, err = call(evaluate, trained, "--data", "small", *NUMPY)
     assert code == 2
@@ -119,7 +119,7 @@ def test_a_set_without_training_faces_takes_the_networks_own_median(
 
     images = open_dataset("synthetic").split("val")
     monkeypatch.setattr(
-        "minissr.data.faces.open_dataset", lambda *_, **__: Dataset("only", {"test": images})
+        "minissr.data.opening.open_dataset", lambda *_, **__: Dataset("only", {"test": images})
     )
     code, out, _ = call(evaluate, trained, "--data", "only", *NUMPY)
     assert code == 0

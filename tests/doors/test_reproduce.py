@@ -13,7 +13,7 @@ import pytest
 import minissr
 from minissr import reproduce, train
 from minissr.data import synthetic
-from minissr.data.faces import open_dataset
+from minissr.data.opening import open_dataset
 from minissr.reproduction import cases
 from tests.doors.conftest import Run
 from tests.training.tiny import NETWORK

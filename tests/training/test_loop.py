@@ -61,7 +61,7 @@ def test_best_is_the_epoch_with_the_lowest_validation_error(finished: Path) -> N
 
 def test_the_metrics_are_those_of_the_network(finished: Path) -> None:
     """The last line's validation error, measured again from the file."""
-    from minissr.data.faces import open_dataset
+    from minissr.data.opening import open_dataset
     from minissr.kernels.backend import use_backend
     from minissr.training.measure import predict_ages
     from tests.training.tiny import FACES
@@ -156,7 +156,7 @@ def test_an_unusual_run_stopped_at_every_batch_gives_the_same_bytes(
 
 
 def test_the_average_is_what_is_measured_kept_and_loaded(tmp_path: Path) -> None:
-    from minissr.data.faces import open_dataset
+    from minissr.data.opening import open_dataset
     from minissr.kernels.backend import use_backend
     from minissr.training.measure import predict_ages
     from tests.training.tiny import FACES
@@ -235,8 +235,8 @@ def test_init_takes_the_weights_and_says_so_in_the_checkpoint(
 
 def test_the_training_error_is_the_mean_over_the_faces_as_they_were_learnt(tmp_path: Path) -> None:
     """With no learning to speak of, the same faces give the same errors without the loop."""
-    from minissr.data.faces import open_dataset
     from minissr.data.loader import Batches
+    from minissr.data.opening import open_dataset
     from minissr.kernels.backend import use_backend
     from minissr.models.registry import build
     from tests.training.tiny import FACES, NETWORK

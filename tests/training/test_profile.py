@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,8 @@ from minissr.models.registry import build
 from minissr.models.summary import trace
 from minissr.nn.module import composed
 from minissr.training.optim import Adam
-from minissr.training.profile import Profile, rows_of, table, write_trace
+from minissr.training.profile import WARM_UP, Profile, rows_of, table, write_trace
+from minissr.training.state import Progress
 from tests.training.tiny import TINY, run_train
 
 BATCH = 4
@@ -128,3 +130,22 @@ def test_the_command_prints_it_and_changes_nothing(
     plain, watched = ((tmp_path / run / "last.safetensors") for run in ("plain", "watched"))
     assert plain.read_bytes() == watched.read_bytes()
     assert not (tmp_path / "plain" / "trace.json").exists()
+
+
+def test_an_interrupted_run_tells_what_was_watched(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    count = Progress.count_batch
+
+    def and_interrupt(progress: Progress, *figures: Any) -> None:
+        count(progress, *figures)
+        if progress.step == WARM_UP + 2:
+            signal.raise_signal(signal.SIGINT)
+
+    monkeypatch.setattr(Progress, "count_batch", and_interrupt)
+    run = tmp_path / "run"
+    assert run_train(*TINY, "--epochs", "9", "--profile", "--out", str(run)) == 130
+    told = capsys.readouterr()
+    assert "profile of 2 training steps, after 5 to warm up" in told.out
+    assert f"--resume {run}" in told.err
+    assert (run / "trace.json").exists()
