@@ -25,10 +25,11 @@ EXAMPLE = """studies:
 
 example:
   python -m minissr.reproduce ablation --data data/utkface --out runs/ablation
-  python -m minissr.reproduce figure2 --data synthetic --epochs 2 --cases ssrnet --out trial
+  python -m minissr.reproduce figure2 --data synthetic --epochs 2 --cases minissr --out trial
 
 Each run is a `python -m minissr.train`, printed before it starts. Ctrl-C saves; the same command
-goes on. What has a row in --rows is not trained again. Each finished run rewrites the report."""
+goes on. What has a row in --rows is not trained again, and one file of rows does for ablation,
+figure2 and table2, which share two networks. Each finished run rewrites the report."""
 
 STUDIES = ("ablation", "figure2", "table2", "figure3", "recipes", "weights")
 

@@ -14,8 +14,12 @@ SURE = 2.0  # spreads that a difference has to exceed
 
 
 def write_report(folder: Path, rows: Sequence[Row], command: str) -> Path:
-    """Draw the figures and write `report.md` in `folder`; returns its path."""
+    """Draw the figures and write `report.md` in `folder`; returns its path.
+
+    Rows of other studies' cases may stand among them.
+    """
     present = [case for case in CASES if of(rows, case.name)]
+    rows = [row for case in present for row in of(rows, case.name)]
     for name, picture in (
         ("errors.png", figures.errors(present, rows)),
         ("stages.png", figures.stages(present, rows)),

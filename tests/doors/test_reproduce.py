@@ -72,7 +72,7 @@ def test_what_is_finished_is_not_trained_again(call: Run, tmp_path: Path) -> Non
 
 
 def test_figure_2_and_table_2_share_their_runs(call: Run, tmp_path: Path) -> None:
-    told = ["--data", "synthetic", "--epochs", "2", "--cases", "ssrnet,released"]
+    told = ["--data", "synthetic", "--epochs", "2", "--cases", "minissr,released"]
     code, printed, err = call(reproduce, "figure2", *told, "--out", tmp_path)
     assert code == 0, err
     assert printed.count("python -m minissr.train") == 2
@@ -83,7 +83,13 @@ def test_figure_2_and_table_2_share_their_runs(call: Run, tmp_path: Path) -> Non
         assert (tmp_path / f"{name}.png").read_bytes().startswith(b"\x89PNG")
     table = (tmp_path / "table2.csv").read_text().splitlines()
     row = json.loads((tmp_path / "rows.jsonl").read_text().splitlines()[0])
-    assert table[1].startswith(f'"SSR-Net, ours",test,2,"1,135",{row["test_mae"]:.2f},')
+    assert table[1].startswith(f'"SSR-Net, ours",test,2,1,"1,135",{row["test_mae"]:.2f},')
+    # The ablation reads the same rows, and no other study's.
+    with (tmp_path / "rows.jsonl").open("a") as file:
+        file.write(json.dumps({**row, "case": "mobilenet", "epochs": 1}) + "\n")
+    shared = ["--report-only", "--rows", tmp_path / "rows.jsonl", "--out", tmp_path / "ablation"]
+    assert call(reproduce, "ablation", *shared)[0] == 0
+    assert "2 runs of 2 epochs" in (tmp_path / "ablation" / "report.md").read_text()
 
 
 def test_recipes_are_compared_with_the_usual_one(call: Run, tmp_path: Path) -> None:

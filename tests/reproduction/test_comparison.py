@@ -40,16 +40,16 @@ def lines_of(path):
 
 
 def test_figure_2_has_a_line_an_epoch_and_the_authors_curves(authors, tmp_path):
-    rows = [row("ssrnet", 2), row("densenet", 1)]
+    rows = [row("minissr", 2), row("densenet", 1)]
     path = comparison.figure2(tmp_path, rows, str(authors))
     assert path.read_bytes().startswith(b"\x89PNG")
     assert lines_of(tmp_path / "figure2.csv") == [
         ["method", "by", "epoch", "train_mae", "val_mae"],
-        ["ssrnet", "minissr", "1", "9.0", "9.5"],
-        ["ssrnet", "minissr", "2", "8.0", "8.5"],
-        ["densenet", "minissr", "1", "9.0", "9.5"],
-        ["ssrnet", "authors", "1", "5.0", "6.0"],
-        ["ssrnet", "authors", "2", "4.0", "5.0"],
+        ["minissr", "here", "1", "9.0", "9.5"],
+        ["minissr", "here", "2", "8.0", "8.5"],
+        ["densenet", "here", "1", "9.0", "9.5"],
+        ["minissr", "authors", "1", "5.0", "6.0"],
+        ["minissr", "authors", "2", "4.0", "5.0"],
     ]
 
 
@@ -69,14 +69,20 @@ def test_other_files_than_histories_are_named(authors, tmp_path):
 
 def test_table_2_is_of_the_test_faces_where_there_are_some(tmp_path):
     tested = {"test_mae": 6.0, "test_ca3": 0.5, "test_ca5": 0.6}
-    path = comparison.table2(tmp_path, [row("ssrnet", 2, **tested), row("released", 2)])
+    rows = [
+        row("minissr", 2, **tested),
+        row("released", 2, val_mae=7.0),
+        row("released", 2, seed=1, val_mae=8.0),
+    ]
+    path = comparison.table2(tmp_path, rows)
     assert path.read_bytes().startswith(b"\x89PNG")
     header, ours, released = lines_of(tmp_path / "table2.csv")
-    assert header[:7] == ["method", "faces", "epochs", "parameters", "MAE", "CA(3)", "CA(5)"]
-    assert ours == "SSR-Net, ours|test|2|40,915|6.00|0.500|0.600|0.549|0.741".split("|")
+    assert header[:6] == ["method", "faces", "epochs", "seeds", "parameters", "MAE"]
+    assert ours == "SSR-Net, ours|test|2|1|40,915|6.00|0.500|0.600|0.549|0.741".split("|")
     assert released == [
         "SSR-Net as released",
         "val",
+        "2",
         "2",
         "40,915",
         "7.50",
