@@ -15,7 +15,8 @@ as in Keras at the time.
 Deviations: the released code resamples up to five times, each time taking the nearest pixel and
 replicating the edge of what the step before had left. Ours multiplies the five matrices and
 resamples once, bilinearly (`paper`) or by nearest pixel (`paper-nearest`). What a shift pushes out
-of the frame and a zoom brings back in is then still there.
+of the frame and a zoom brings back in is then still there. `half` goes half as far in everything,
+as often, and `flip` only mirrors: for faces that are aligned better than theirs.
 """
 
 from __future__ import annotations
@@ -34,11 +35,16 @@ from minissr.kernels.backend import cpu_backend
 ROTATION = 20.0  # degrees
 SHEAR = 0.2  # radians
 SHIFT = 0.2  # of the side
-ZOOM = (0.8, 1.2)
+ZOOM = 0.2  # from 1, either way
 FLIP_SHARE, OTHER_SHARE = 0.5, 0.25
 
 # Each use draws from blocks of its own, so that adding one changes nothing about the others.
-WARPS = {"paper": "bilinear", "paper-nearest": "nearest"}
+WARPS = {  # interpolation, and how far things go, as a share of the ranges above
+    "paper": ("bilinear", 1.0),
+    "paper-nearest": ("nearest", 1.0),
+    "half": ("bilinear", 0.5),
+    "flip": ("bilinear", 0.0),
+}
 WARP_BLOCKS = range(3)
 EXTRAS: dict[str, tuple[Callable[[np.ndarray, np.ndarray], np.ndarray], range]] = {
     "light": (appearance.light, range(3, 4)),
@@ -77,7 +83,7 @@ class Augment:
         for part in self.parts:
             if part in WARPS:
                 draws = uniform(seed, epoch, index, WARP_BLOCKS)
-                images = warp(images, draws, WARPS[part])
+                images = warp(images, draws, *WARPS[part])
             else:
                 change, blocks = EXTRAS[part]
                 images = change(images, uniform(seed, epoch, index, blocks))
@@ -102,7 +108,9 @@ def parse_augment(spec: str) -> Augment:
     return Augment(tuple(name for name in CHOICES if name in names and name != "none"))
 
 
-def paper_matrices(draws: np.ndarray, size: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def paper_matrices(
+    draws: np.ndarray, size: int, reach: float = 1.0
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """The drawn movement of each image as one matrix.
 
     Each step says where an output pixel comes from, so the step that was done first stands first:
@@ -112,6 +120,7 @@ def paper_matrices(draws: np.ndarray, size: int) -> tuple[np.ndarray, np.ndarray
     ----------
     draws : ndarray (N, 12), in [0, 1).
     size : side S of the image in pixels.
+    reach : a share of the ranges; with 0 nothing is moved, only mirrored.
 
     Returns
     -------
@@ -119,12 +128,13 @@ def paper_matrices(draws: np.ndarray, size: int) -> tuple[np.ndarray, np.ndarray
     flipped, moved : ndarrays (N,), bool: mirrored; anything other than mirrored.
     """
     flip = draws[:, 0] < FLIP_SHARE
-    gates = np.less(draws[:, [1, 3, 5, 8]], OTHER_SHARE)  # (N, 4)
+    gates = np.less(draws[:, [1, 3, 5, 8]], OTHER_SHARE if reach else 0.0)  # (N, 4)
     turn, slant, shift, zoom = gates.T
-    angle = np.where(turn, np.deg2rad(spread(draws[:, 2], -ROTATION, ROTATION)), 0.0)
-    shear = np.where(slant, spread(draws[:, 4], -SHEAR, SHEAR), 0.0)
-    shifts = np.where(shift[:, None], spread(draws[:, 6:8], -SHIFT, SHIFT) * size, 0.0)
-    zooms = np.where(zoom[:, None], spread(draws[:, 9:11], *ZOOM), 1.0)
+    rotation, slope, far, scale = (reach * r for r in (ROTATION, SHEAR, SHIFT, ZOOM))
+    angle = np.where(turn, np.deg2rad(spread(draws[:, 2], -rotation, rotation)), 0.0)
+    shear = np.where(slant, spread(draws[:, 4], -slope, slope), 0.0)
+    shifts = np.where(shift[:, None], spread(draws[:, 6:8], -far, far) * size, 0.0)
+    zooms = np.where(zoom[:, None], spread(draws[:, 9:11], 1 - scale, 1 + scale), 1.0)
 
     centre = size / 2 + 0.5
     total = _matrix(1.0, 0.0, 0.0, np.where(flip, -1.0, 1.0))
@@ -139,9 +149,11 @@ def paper_matrices(draws: np.ndarray, size: int) -> tuple[np.ndarray, np.ndarray
     return total[:, :2], flip, np.any(gates, axis=1)
 
 
-def warp(images: np.ndarray, draws: np.ndarray, interpolation: str) -> np.ndarray:
+def warp(
+    images: np.ndarray, draws: np.ndarray, interpolation: str, reach: float = 1.0
+) -> np.ndarray:
     """Move each image as drawn; (N, S, S, 3) uint8. The third that isn't moved is copied."""
-    matrices, flipped, moved = paper_matrices(draws, images.shape[1])
+    matrices, flipped, moved = paper_matrices(draws, images.shape[1], reach)
     out = np.where(flipped[:, None, None, None], images[:, :, ::-1], images)
     kernel = lookup("warp_affine", cpu_backend())
     moved = np.flatnonzero(moved)

@@ -205,7 +205,7 @@ class TrainConfig:
     augment: str = setting(
         "paper",
         text("names as in paper+light+blur, or none"),
-        "changes to each training face: paper or paper-nearest; light, color, blur, erase",
+        "changes to training faces: paper, paper-nearest, half, flip; light, color, blur, erase",
     )
     seed: int = setting(0, whole(0), "of initial weights, order, augmentation, dropout, faces")
     threads: int | None = setting(None, optional(whole(1)), "by default all cores")

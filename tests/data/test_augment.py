@@ -18,6 +18,8 @@ from tests.data.drawings import drawing
 SPECS = (
     "paper",
     "paper-nearest",
+    "half",
+    "flip",
     "light",
     "color",
     "blur",
@@ -150,6 +152,32 @@ def test_how_often_and_how_far():
     assert abs(np.corrcoef(zooms.T)[0, 1]) < 0.05
 
 
+def test_half_goes_half_as_far():
+    _, mirrored, moved = paper_matrices(DRAWS, 64)
+    _, *same = paper_matrices(DRAWS, 64, 0.5)
+    np.testing.assert_array_equal(same, [mirrored, moved])
+    for gate, place in ((5, (0, 2)), (5, (1, 2)), (8, (0, 0)), (8, (1, 1))):  # shift, zoom
+        only = np.ones_like(DRAWS)
+        only[:, gate : gate + 3] = DRAWS[:, gate : gate + 3]
+        moves = [paper_matrices(only, 64, reach)[0] - np.eye(2, 3) for reach in (1.0, 0.5)]
+        far, near = (move[:, place[0], place[1]] for move in moves)
+        np.testing.assert_allclose(near, far / 2, atol=1e-12)
+        assert np.abs(near).max() > 0.09
+    only = np.ones_like(DRAWS)
+    only[:, 1:5] = DRAWS[:, 1:5]
+    turned = paper_matrices(only, 64, 0.5)[0]
+    assert np.deg2rad(9.9) < np.arcsin(turned[:, 1, 0]).max() <= np.deg2rad(10)
+
+
+def test_flip_only_mirrors():
+    images, index = faces(40), np.arange(40)
+    out = parse_augment("flip")(images, 0, 0, index)
+    _, mirrored, _ = paper_matrices(uniform(0, 0, index, range(3)), 32)
+    assert 10 < mirrored.sum() < 30
+    np.testing.assert_array_equal(out[mirrored], images[mirrored][:, :, ::-1])
+    np.testing.assert_array_equal(out[~mirrored], images[~mirrored])
+
+
 def test_one_matrix_is_the_steps_one_after_the_other():
     """Points followed through five separate steps, written out as the released code does them."""
     size, centre = 64, 32.5
@@ -253,7 +281,10 @@ def test_names():
 @pytest.mark.parametrize(
     ("spec", "said"),
     [
-        ("papr", "'papr': 'papr' is unknown; there are none, paper, paper-nearest, light"),
+        (
+            "papr",
+            "'papr': 'papr' is unknown; there are none, paper, paper-nearest, half",
+        ),
         ("", "'': '' is unknown"),
         ("paper+", "'paper+': '' is unknown"),
         ("paper+paper", "one thing twice"),
