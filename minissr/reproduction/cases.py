@@ -58,6 +58,11 @@ RIGID = {"lambda_d": 0.0, "lambda_local": 0.0}
 OURS, AUTHORS = {"variant": "minissr"}, {"variant": "released"}
 
 
+def blocks(activation: str) -> dict[str, str]:
+    """One activation in all hidden layers of the prediction blocks."""
+    return dict.fromkeys(("activation_s", "activation_x", "activation_mix"), activation)
+
+
 def ours(name: str, about: str, *, seeds: int = 1, **changes: Any) -> Case:
     """Our network with something changed."""
     return Case(name, about, {**OURS, **changes}, "minissr", seeds)
@@ -98,21 +103,11 @@ CASES = (
     ours("p-relu", "p a ReLU, as released", activation_p="relu"),
     ours("p-softplus", "p a softplus", activation_p="softplus"),
     ours("p-normalized", "p a softplus divided by its sum", activation_p="normalized"),
+    ours("leaky", "leaky ReLU in the prediction blocks", **blocks("leaky_relu")),
+    ours("softplus", "softplus in the prediction blocks", **blocks("softplus")),
     ours("stage-loss", "a loss on the coarser stages, weight 0.3", stage_loss=0.3),
-    authors(
-        "released-leaky",
-        "leaky ReLU in the prediction blocks",
-        activation_s="leaky_relu",
-        activation_x="leaky_relu",
-        activation_mix="leaky_relu",
-    ),
-    authors(
-        "released-softplus",
-        "softplus in the prediction blocks",
-        activation_s="softplus",
-        activation_x="softplus",
-        activation_mix="softplus",
-    ),
+    authors("released-leaky", "leaky ReLU in the prediction blocks", **blocks("leaky_relu")),
+    authors("released-softplus", "softplus in the prediction blocks", **blocks("softplus")),
     authors("released-softmax", "p a softmax", activation_p="softmax"),
     authors("released-normalized", "p a softplus divided by its sum", activation_p="normalized"),
     authors("released-bias-1", "prediction blocks start with biases 1", first_bias=1.0),

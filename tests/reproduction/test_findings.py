@@ -51,7 +51,7 @@ def test_what_brings_stages_to_life():
         "",
         "- leaky ReLU in the prediction blocks: 1/1",
         "",
-        "Put back into ours (itself: 1/1 alive):",
+        "Changed in ours (itself: 1/1 alive):",
         "",
         "- prediction blocks start with biases 0: 0/1",
     ]
@@ -65,5 +65,5 @@ def test_health_is_the_mean_over_seeds():
     ]
 
 
-def test_what_is_put_back_is_there():
-    assert set(findings.PUT_BACK) <= {case.name for case in CASES}
+def test_what_is_changed_is_there():
+    assert set(findings.CHANGED) <= {case.name for case in CASES}
