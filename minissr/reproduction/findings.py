@@ -8,11 +8,11 @@ from collections.abc import Sequence
 from minissr.reproduction.cases import Case
 from minissr.reproduction.rows import Row, mean_mae, of
 
-# Of ours, the cases that change how its stages live: the authors' way in one thing, or a third way.
-# The others change what the network is.
+# Of the cases against the base, those that change how stages live: the authors' way in one thing,
+# or a third way. The others change what the network is.
 CHANGED = (
     *("bias-0", "delta-full", "dropout", "slow-statistics", "p-relu", "p-softplus"),
-    *("p-normalized", "leaky", "softplus", "stage-loss"),
+    *("p-normalized", "leaky", "softplus", "minissr", "stage-loss"),
 )
 PAPER_RIGID = 9.29  # years without dynamic range (Yang et al. 2018, section 4.4)
 
@@ -63,13 +63,13 @@ def alive(rows: Sequence[Row]) -> str:
 
 
 def life(present: Sequence[Case], rows: Sequence[Row]) -> list[str]:
-    """What brings the authors' stages to life, and how ours live with something changed."""
+    """What brings the authors' stages to life, and how the base's live with something changed."""
     added = [c for c in present if c.against == "released" and "slip" not in c.settings]
     changed = [c for c in present if c.name in CHANGED]
     lines = []
     for base, cases, words in (
         ("released", added, "Added to the authors' graph"),
-        ("minissr", changed, "Changed in ours"),
+        ("base", changed, "Changed in the base"),
     ):
         if of(rows, base):
             lines += [f"{words} (itself: {alive(of(rows, base))} alive):", ""]

@@ -30,7 +30,7 @@ def _small(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setitem(cases.TRAINING, key, value)
 
 
-def study(out: Path, names: str = "minissr,dex") -> list[object]:
+def study(out: Path, names: str = "base,dex") -> list[object]:
     return ["ablation", "--data", "synthetic", "--epochs", "2", "--cases", names, "--out", out]
 
 
@@ -40,7 +40,7 @@ def test_runs_rows_and_report(call: Run, tmp_path: Path) -> None:
     assert code == 0, err
     rows = [json.loads(line) for line in (out / "rows.jsonl").read_text().splitlines()]
     assert [(row["case"], row["seed"]) for row in rows] == [
-        (name, seed) for seed in range(3) for name in ("minissr", "dex")
+        (name, seed) for seed in range(3) for name in ("base", "dex")
     ]
     dex = rows[1]
     assert (dex["stages"], dex["epochs"], len(dex["val_mae_by_epoch"])) == (1, 2, 2)
@@ -49,7 +49,7 @@ def test_runs_rows_and_report(call: Run, tmp_path: Path) -> None:
     assert dex["lowest_age"] <= dex["highest_age"]
     assert "python -m minissr.train --data synthetic --seed 2" in printed
     text = (out / "report.md").read_text()
-    assert "| dex | one stage of 27 rigid bins, as DEX | minissr | 3 |" in text
+    assert "| dex | one stage of 27 rigid bins, as DEX | base | 3 |" in text
     assert "Not run yet." in text
     for picture in ("errors.png", "stages.png", "curves.png"):
         assert f"({picture})" in text

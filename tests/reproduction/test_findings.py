@@ -44,14 +44,14 @@ def test_what_brings_stages_to_life():
         row("released-leaky", 6.8, 0.1, True),
         row("released-slip", 8.4, 0.1, False),
         row("bias-0", 7.0, 0.1, False),
-        row("minissr", 6.5, 0.1, True),
+        row("base", 6.5, 0.1, True),
     ]
     assert findings.life(present(rows), rows) == [
         "Added to the authors' graph (itself: 0/1 alive):",
         "",
         "- leaky ReLU in the prediction blocks: 1/1",
         "",
-        "Changed in ours (itself: 1/1 alive):",
+        "Changed in the base (itself: 1/1 alive):",
         "",
         "- prediction blocks start with biases 0: 0/1",
     ]
@@ -59,9 +59,9 @@ def test_what_brings_stages_to_life():
 
 
 def test_health_is_the_mean_over_seeds():
-    rows = [row("minissr", 6.5, 0.1, True), row("minissr", 6.5, 0.3, False, seed=1)]
+    rows = [row("base", 6.5, 0.1, True), row("base", 6.5, 0.3, False, seed=1)]
     assert findings.health(present(rows), rows)[2:] == [
-        "| minissr | 1 | 2.00 | 30.00 | 0.200 | 0.000 | 0.200 | 50% | 1 of 2 |"
+        "| base | 1 | 2.00 | 30.00 | 0.200 | 0.000 | 0.200 | 50% | 1 of 2 |"
     ]
 
 
