@@ -140,6 +140,7 @@ class Claim:
 CLAIMS = (
     Claim("Dynamic range lowers the error (the paper: 9.29 without).", "base", "rigid"),
     Claim("So it does in the authors' graph.", "released", "released-rigid"),
+    Claim("So it does with the slip.", "released-slip", "released-slip-rigid"),
     Claim("Shifting bins (eta) alone helps.", "eta-only", "rigid"),
     Claim("Stretching bins (delta) alone helps.", "delta-only", "rigid"),
     Claim("Eta adds to delta.", "base", "delta-only"),

@@ -36,9 +36,10 @@ def report(present: Sequence[Case], rows: Sequence[Row], command: str) -> list[s
     return [
         "# What each part of SSR-Net is worth",
         "",
-        f"{len(rows)} runs of {rows[0]['epochs']} epochs on the same faces, schedule and "
-        "augmentation; errors are of the last epoch's network on the validation faces, in years, "
-        "mean and standard deviation over seeds. A stage is alive as `training.health` has it.",
+        f"{len(rows)} run{'s' * (len(rows) > 1)} of {rows[0]['epochs']} epochs on the same faces, "
+        "schedule and augmentation; errors are of the last epoch's network on the validation "
+        "faces, in years, mean and standard deviation over seeds. A stage is alive as "
+        "`training.health` has it.",
         "",
         f"    {command}",
         "",
@@ -76,20 +77,21 @@ def report(present: Sequence[Case], rows: Sequence[Row], command: str) -> list[s
 def table(present: Sequence[Case], rows: Sequence[Row]) -> list[str]:
     """A line a case."""
     lines = [
-        "| case | what is different | against | seeds | MAE | difference | CA(5) | live stages "
-        "| ages from | parameters |",
-        "|---|---|---|--:|--:|--:|--:|:-:|--:|--:|",
+        "| case | what is different | against | seeds | MAE | difference | best epoch's MAE "
+        "| CA(5) | live stages | ages from | parameters |",
+        "|---|---|---|--:|--:|--:|--:|--:|:-:|--:|--:|",
     ]
     for case in present:
         mine = of(rows, case.name)
         ca5 = sum(row["val_ca5"] for row in mine) / len(mine)
+        best = sum(row["best_val_mae"] for row in mine) / len(mine)
         lowest = min(row["lowest_age"] for row in mine)
         other = of(rows, case.against or "")
         gap = f"{mean_mae(mine) - mean_mae(other):+.2f}" if other else ""
         lines.append(
             f"| {case.name} | {case.about} | {case.against or ''} | {len(mine)} | "
-            f"{with_spread(mine)} | {gap} | {ca5:.1%} | {findings.alive(mine)} | {lowest:.1f} | "
-            f"{mine[0]['parameters']:,} |"
+            f"{with_spread(mine)} | {gap} | {best:.2f} | {ca5:.1%} | {findings.alive(mine)} | "
+            f"{lowest:.1f} | {mine[0]['parameters']:,} |"
         )
     return lines
 
