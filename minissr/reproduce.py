@@ -91,7 +91,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     epochs = epochs_of(args.epochs, cases)
     out.mkdir(parents=True, exist_ok=True)
     rows_file = Path(args.rows) if args.rows else out / "rows.jsonl"
-    command = "python -m minissr.reproduce " + shlex.join(arguments)
+    # What the report names is how its rows come about.
+    training = [argument for argument in arguments if argument != "--report-only"]
+    command = "python -m minissr.reproduce " + shlex.join(training)
     report = reporter(args, rows_file, out, command)
     if not args.report_only:
         train_cases(cases, args.data, out, rows_file, epochs, report)

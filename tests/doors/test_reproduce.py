@@ -89,7 +89,9 @@ def test_figure_2_and_table_2_share_their_runs(call: Run, tmp_path: Path) -> Non
         file.write(json.dumps({**row, "case": "mobilenet", "epochs": 1}) + "\n")
     shared = ["--report-only", "--rows", tmp_path / "rows.jsonl", "--out", tmp_path / "ablation"]
     assert call(reproduce, "ablation", *shared)[0] == 0
-    assert "1 run of 2 epochs" in (tmp_path / "ablation" / "report.md").read_text()
+    text = (tmp_path / "ablation" / "report.md").read_text()
+    assert "1 run of 2 epochs" in text
+    assert "    python -m minissr.reproduce ablation --rows" in text  # how to train, not to report
 
 
 def test_recipes_are_compared_with_the_usual_one(call: Run, tmp_path: Path) -> None:
