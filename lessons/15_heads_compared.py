@@ -167,9 +167,8 @@ assert 0 < gap["long"] < gap["short"]
 #
 # ## The same question to real faces
 #
-# `python -m minissr.reproduce ablation` asked it of 20,851 faces of UTKFace: 20 epochs, other
-# streams' settings and heads of 27 bins in all, three seeds; its rows are stored with the project.
-# Always the median of the ages is 14.99 years off.
+# `python -m minissr.reproduce ablation` asked it of the faces of UTKFace, with 27 bins or three
+# stages in each network and three seeds; its rows are stored with the project.
 #
 # **Predict.** How many years does dynamic range win there?
 
@@ -212,9 +211,9 @@ assert np.mean(of_case("released-slip-rigid")) > 14.9
 assert np.mean(of_case("released-rigid")) < 9
 
 # %% [markdown]
-# With the slip *and* without dynamic range nothing is left but a constant: 14.99 years. The slip
-# takes $p$ and $\eta$ from the network, and dynamic range is what it had left. Without the slip
-# its absence costs nothing that three seeds could show.
+# With the slip *and* without dynamic range nothing is left but a constant, the same age for every
+# face. The slip takes $p$ and $\eta$ from the network, and dynamic range is what it had left.
+# Without the slip its absence costs nothing that three seeds could show.
 #
 # ## Error for its size
 #
