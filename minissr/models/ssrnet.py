@@ -64,7 +64,7 @@ from minissr.nn.module import Module, composed
 from minissr.ops.stagewise import SoftStagewiseRegression
 from minissr.ops.stagewise import check_settings as check_formula
 
-# Which levels are looked at, coarsest stage first, by the number of stages.
+# Which levels are looked at unless told otherwise, coarsest stage first, by the number of stages.
 LEVELS = {1: (4,), 2: (4, 2), 3: (4, 2, 1), 4: (4, 3, 2, 1)}
 
 
@@ -76,6 +76,8 @@ class Settings:
     ----------
     stages : tuple of int
         Number of bins of each stage, coarse to fine.
+    levels : tuple of int or None
+        Which level of the streams each stage looks at, coarse to fine; None is those of `LEVELS`.
     min_age, max_age : float
         The range of ages that is divided, in years.
     lambda_d, lambda_local : float
@@ -107,6 +109,7 @@ class Settings:
     """
 
     stages: tuple[int, ...] = (3, 3, 3)
+    levels: tuple[int, ...] | None = None
     min_age: float = 0.0
     max_age: float = 101.0
     lambda_d: float = 1.0
@@ -155,7 +158,27 @@ def resolve(variant: str, changes: dict[str, Any]) -> Settings:
             raise ValueError(f"ssrnet has no setting {name!r}; there are {', '.join(names)}")
     settings = dataclasses.replace(base, **changes)
     check_settings(settings)
-    return dataclasses.replace(settings, stages=tuple(settings.stages))
+    stages, levels = tuple(settings.stages), settings.levels
+    another = "levels" not in changes and len(stages) != len(base.stages)
+    if levels is None or another:  # a variant's levels are for as many stages as it has
+        levels = LEVELS[len(stages)]
+    check_levels(levels, len(stages))
+    return dataclasses.replace(settings, stages=stages, levels=tuple(levels))
+
+
+def check_levels(levels: tuple[int, ...], stages: int) -> None:
+    """Refuse anything but one level for each of the stages, none deeper than the one before."""
+    whole = isinstance(levels, list | tuple) and all(type(each) is int for each in levels)
+    if (
+        not whole
+        or len(levels) != stages
+        or sorted(levels, reverse=True) != list(levels)
+        or not all(1 <= each <= BLOCKS for each in levels)
+    ):
+        raise ValueError(
+            f"levels {levels}; expected one from {BLOCKS} to 1 for each of {stages} stages, none "
+            "deeper than the one before, as in 4,2,1"
+        )
 
 
 def check_settings(settings: Settings) -> None:
@@ -226,7 +249,8 @@ class SSRNet(Module):
             momentum=self.settings.momentum,
             rng=rng,
         )
-        self.levels = LEVELS[len(self.settings.stages)]
+        assert self.settings.levels is not None  # resolved
+        self.levels = self.settings.levels
         self.stages = [
             self.build_stage(bins, level, rng)
             for bins, level in zip(self.settings.stages, self.levels, strict=True)
@@ -259,6 +283,7 @@ class SSRNet(Module):
             "variant": self.variant,
             **settings,
             "stages": list(self.settings.stages),
+            "levels": list(self.levels),
         }
 
     # ---- computing ----------------------------------------------------------------------------

@@ -99,6 +99,7 @@ CASES = (
     base("four-stages", "stages 3, 3, 3, 3", stages=[3, 3, 3, 3]),
     base("falling", "stages 5, 3, 2", stages=[5, 3, 2]),
     base("rising", "stages 2, 3, 5", stages=[2, 3, 5]),
+    base("levels-432", "stages look at levels 4, 3, 2, not 4, 2, 1", seeds=SEEDS, levels=[4, 3, 2]),
     base("alike", "both streams ReLU and average pooling", streams="alike"),
     base("one-stream", "one stream, seen from both sides", streams="one"),
     base("bias-0", "prediction blocks start with biases 0", first_bias=0.0),

@@ -9,7 +9,7 @@ from minissr import Tensor, no_grad, use_backend
 from minissr.autograd.gradcheck import gradcheck
 from minissr.models import registry
 from minissr.models.criterion import Criterion
-from minissr.models.ssrnet import VARIANTS, SSRNet
+from minissr.models.ssrnet import VARIANTS, SSRNet, as_images
 from minissr.training.optim import Adam
 
 SMALL = {"image_size": 46, "filters_s": 3, "filters_x": 4, "compact": 2}
@@ -93,6 +93,36 @@ class TestStages:
         assert [stage["p"].shape[1] for stage in seen["stages"]] == list(stages)
         assert np.isfinite(seen["age"]).all()
 
+    @pytest.mark.parametrize("levels", [(4, 3, 2), [3, 3, 1], (1, 1, 1)])
+    @pytest.mark.parametrize("variant", VARIANTS)
+    def test_any_levels(self, variant, levels):
+        model = registry.build("ssrnet", variant=variant, levels=levels)
+        assert model.levels == tuple(levels)
+        again = registry.build(**json.loads(json.dumps(model.config())))
+        again.load_state_dict(model.state_dict())
+        images = pixels(2)
+        with no_grad():
+            ages = model.eval()(images).data
+            assert np.array_equal(again.eval()(images).data, ages)
+        assert np.isfinite(ages).all()
+
+    def test_each_stage_looks_at_its_level(self):
+        model = registry.build("ssrnet", levels=(4, 3, 2)).eval()
+        images = pixels(2)
+        with no_grad():
+            every = model.streams(as_images(images, 64, np.zeros(0, np.float32)))
+            seen = model.maps(images)
+        for level, pair in zip((4, 3, 2), seen, strict=True):
+            for one, other in zip(pair, every[level - 1], strict=True):
+                assert np.array_equal(one.data, other.data)
+
+    @pytest.mark.parametrize(
+        "levels", [(), (4, 2), (4, 2, 0), (5, 2, 1), (1, 2, 4), (4, 2.0, 1), "421", 4]
+    )
+    def test_other_levels_are_refused_in_a_sentence(self, levels):
+        with pytest.raises(ValueError, match=r"levels .*expected one from 4 to 1 for each of 3"):
+            registry.build("ssrnet", levels=levels)
+
     @pytest.mark.parametrize("stages", [(), (3, 0), (3, -1), (2, 2, 2, 2, 2), (2.5,), "333", 3])
     def test_others_are_refused_in_a_sentence(self, stages):
         with pytest.raises(ValueError, match=r"stages .*expected 1 to 4 whole numbers"):
@@ -104,7 +134,7 @@ class TestErrors:
         ("settings", "message"),
         [
             ({"variant": "best"}, "variant 'best' is none of minissr, paper, released"),
-            ({"lambda": 1}, "no setting 'lambda'; there are stages, min_age"),
+            ({"lambda": 1}, "no setting 'lambda'; there are stages, levels, min_age"),
             ({"dropout": 1.0}, "dropout 1.0; expected 0 <= rate < 1"),
             ({"max_age": 0}, "ages from 0.0 to 0"),
             ({"lambda_d": 1.5}, "c_delta 1.5|lambda_d 1.5"),
