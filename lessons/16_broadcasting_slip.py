@@ -255,7 +255,7 @@ assert round(lowest, 2) == 18.33
 # - In minissr the losses refuse unequal shapes, and `metrics.errors` too: broadcasting is an error
 #   where a pair of lists is meant.
 # - The per-image formula alone isn't enough: products of ReLUs die with it as well. Our network has
-#   softmax and tanh there.
+#   softmax and softplus there.
 # - Stage health is printed with every training and evaluation.
 #
 # ## Break it

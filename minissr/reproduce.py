@@ -29,7 +29,7 @@ example:
 
 Each run is a `python -m minissr.train`, printed before it starts. Ctrl-C saves; the same command
 goes on. What has a row in --rows is not trained again, and one file of rows does for ablation,
-figure2 and table2, which share a network. Each finished run rewrites the report."""
+figure2 and table2, which share two networks. Each finished run rewrites the report."""
 
 STUDIES = ("ablation", "figure2", "table2", "figure3", "recipes", "weights")
 

@@ -25,9 +25,12 @@ the 1x1 convolutions, as many units in a prediction block as the stage has bins,
 `training.health`), chosen by training on real faces.
 
 - p is a softmax: a distribution, as the text has it, and never all zeros.
-- tanh in the prediction blocks. A product of two ReLUs, one of them 0 for every face, gets no
-  gradient any more; the released weights have such a product in all stages but one.
-- The biases before that product start at 1: it then has a slope in both factors.
+- Softplus before the product of the prediction blocks. A product of two ReLUs, one of them 0 for
+  every face, gets no gradient any more; the released weights have such a product in all stages but
+  one. Nor does one of two tanh that all faces drive to the same end, which happens within an epoch:
+  the features are positive, so that a step of the optimiser moves all of a unit's input one way.
+- tanh after the product keeps what comes to p within bounds: else a softmax ends in one corner.
+- The biases before the product start at 1: it then has a slope in both factors.
 - lambda_d = 0.5. delta has the shorter way from the features to the age and otherwise does the
   work of p and eta; and stretches stay between 0.5 and 1.5, far from the pole at 0.
 - No dropout. It sits on the way to p and eta alone, and a stage that falls silent escapes it.
@@ -139,8 +142,8 @@ VARIANTS = {
         dropout=0.0,
         momentum=0.95,
         activation_p="softmax",
-        activation_s="tanh",
-        activation_x="tanh",
+        activation_s="softplus",
+        activation_x="softplus",
         activation_mix="tanh",
         first_bias=1.0,
     ),

@@ -20,7 +20,7 @@ from minissr.training.figures import (
 )
 from minissr.training.health import OWN_SHARE
 
-CURVES = ("base", "rigid", "dex", "released", "released-slip")
+CURVES = ("minissr", "base", "rigid", "dex", "released", "released-slip")
 
 
 def errors(cases: Sequence[Case], rows: Sequence[Row]) -> bytes:

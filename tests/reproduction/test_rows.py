@@ -115,7 +115,7 @@ def test_epochs_of_all_and_of_some():
 def test_unknown_cases_are_named():
     assert choose(None) == CASES
     with pytest.raises(MinissrError, match="--cases dexx: no such case; there are released"):
-        choose(["base", "dexx"])
+        choose(["minissr", "dexx"])
 
 
 @pytest.mark.parametrize(
