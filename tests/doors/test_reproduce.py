@@ -84,13 +84,13 @@ def test_figure_2_and_table_2_share_their_runs(call: Run, tmp_path: Path) -> Non
     table = (tmp_path / "table2.csv").read_text().splitlines()
     row = json.loads((tmp_path / "rows.jsonl").read_text().splitlines()[0])
     assert table[1].startswith(f'"SSR-Net, ours",test,2,1,"1,135",{row["test_mae"]:.2f},')
-    # The ablation reads the row that they share, and no other study's.
+    # The ablation reads the rows that they share, and no other study's.
     with (tmp_path / "rows.jsonl").open("a") as file:
         file.write(json.dumps({**row, "case": "mobilenet", "epochs": 1}) + "\n")
     shared = ["--report-only", "--rows", tmp_path / "rows.jsonl", "--out", tmp_path / "ablation"]
     assert call(reproduce, "ablation", *shared)[0] == 0
     text = (tmp_path / "ablation" / "report.md").read_text()
-    assert "1 run of 2 epochs" in text
+    assert "2 runs of 2 epochs" in text
     assert "    python -m minissr.reproduce ablation --rows" in text  # how to train, not to report
 
 

@@ -124,7 +124,8 @@ def test_a_run_without_weights_to_resume_is_refused(
     [
         (
             ["--set", "compact=3", "--stages", "3,3"],
-            "is a network with stages 3,3,3 instead of 3,3, compact 2 instead of 3; choose",
+            "is a network with stages 3,3,3 instead of 3,3, levels 4,2,1 instead of 4,2, compact 2 "
+            "instead of 3; choose",
         ),
         (["--model", "mobilenet"], "is a network ssrnet, not mobilenet; choose"),
     ],
