@@ -36,7 +36,8 @@ _layer: str | None = None
 _count: int | None = None
 
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # of glibc's malloc.h
-KEPT = 1 << 30  # bytes of freed memory that stay with the process
+FROM_HEAP = 1 << 30  # bytes; smaller arrays come from the heap and go back to it
+NO_TRIM = -1  # what is free at the heap's end stays with the process, however much it is
 
 
 def available() -> int:
@@ -114,5 +115,6 @@ def keep_freed_memory() -> bool:
         return False
     with contextlib.suppress(OSError, AttributeError):
         allocator = ctypes.CDLL(None).mallopt
-        return all(allocator(option, KEPT) for option in (M_MMAP_THRESHOLD, M_TRIM_THRESHOLD))
+        options = {M_MMAP_THRESHOLD: FROM_HEAP, M_TRIM_THRESHOLD: NO_TRIM}
+        return all(allocator(option, value) for option, value in options.items())
     return False
