@@ -38,7 +38,7 @@ def assert_close(got: np.ndarray, expected: np.ndarray, tolerance: float = 1e-5)
     n=st.integers(1, 4),
     out=st.tuples(st.integers(2, 9), st.integers(2, 9)),
     window=st.tuples(st.integers(1, 3), st.integers(1, 3)),
-    channels=st.sampled_from([WIDE, 2 * WIDE]),
+    channels=st.sampled_from([3, WIDE, 2 * WIDE]),
     filters=st.sampled_from([WIDE, 2 * WIDE, 3 * WIDE]),
     activation=st.sampled_from(["relu", "tanh"]),
     pool=st.sampled_from(["avg", "max", "none"]),
@@ -78,11 +78,14 @@ def test_block(n, out, window, channels, filters, activation, pool, need_gx, see
 
 
 @pytest.mark.parametrize("backend", ["numpy", "numba"])
-@pytest.mark.parametrize("channels", [WIDE, 5])  # fused, composed
-def test_block_adds_its_input_gradient_onto_another(backend: str, channels: int) -> None:
+# Fused, fused with a part of a register, composed.
+@pytest.mark.parametrize(("channels", "filters"), [(WIDE, WIDE), (5, WIDE), (5, 5)])
+def test_block_adds_its_input_gradient_onto_another(
+    backend: str, channels: int, filters: int
+) -> None:
     rng = np.random.default_rng(0)
-    x, w = float32(rng, 3, 7, 8, channels), float32(rng, 3, 3, channels, WIDE)
-    bias, gamma, beta = (float32(rng, WIDE) for _ in range(3))
+    x, w = float32(rng, 3, 7, 8, channels), float32(rng, 3, 3, channels, filters)
+    bias, gamma, beta = (float32(rng, filters) for _ in range(3))
     settings = (EPS, "relu", "avg")
     y, mean, var, saved = lookup("block_forward", backend)(x, w, bias, gamma, beta, *settings)
     arguments = (float32(rng, *y.shape), x, w, gamma, beta, *settings, mean, var, saved, True)
@@ -94,6 +97,25 @@ def test_block_adds_its_input_gradient_onto_another(backend: str, channels: int)
     assert_close(total, before + alone)
     for a, b in zip(rest, again, strict=True):
         np.testing.assert_array_equal(a, b)
+
+
+@pytest.mark.parametrize("pool", ["avg", "max"])
+def test_block_of_pixels_is_that_of_the_same_floats(pool: str) -> None:
+    rng = np.random.default_rng(0)
+    images, w = pixels(rng, 3, 9, 8), float32(rng, 3, 3, 3, WIDE)
+    bias, gamma, beta = (float32(rng, WIDE) for _ in range(3))
+    assert block_simd.fits(images, w)
+    seen = []
+    for x in (images, images.astype(np.float32)):
+        y, mean, var, saved = lookup("block_forward", "numba")(
+            x, w, bias, gamma, beta, EPS, "relu", pool
+        )
+        grads = lookup("block_backward", "numba")(
+            np.ones_like(y), x, w, gamma, beta, EPS, "relu", pool, mean, var, saved, False
+        )
+        seen.append([y, mean, var, *grads[1:]])
+    for of_pixels, of_floats in zip(*seen, strict=True):
+        np.testing.assert_array_equal(of_pixels, of_floats)
 
 
 def test_block_leaves_inputs_alone_and_takes_ties_to_the_first():

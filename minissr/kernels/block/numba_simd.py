@@ -32,6 +32,7 @@ from minissr.kernels.conv2d.numba_simd import (
     correlate_image,
     part,
     turned,
+    widened,
 )
 from minissr.kernels.jit import njit, pjit, prange
 from minissr.kernels.simd import (
@@ -57,8 +58,7 @@ QUARTER = np.float32(0.25)
 
 def fits(x: np.ndarray, w: np.ndarray) -> bool:
     """Whether these kernels compute a block of this kind."""
-    fills = w.shape[3] % LANES == 0 and w.shape[2] % LANES == 0
-    return fills and x.dtype == w.dtype == np.float32
+    return w.shape[3] % LANES == 0 and w.dtype == np.float32 and x.dtype in (np.float32, np.uint8)
 
 
 # ---- forward ------------------------------------------------------------------------------------
@@ -163,6 +163,7 @@ def forward_images(x, w, gamma, beta, eps, relu, pool, z, y, mean, var, scale, s
 
 def forward(x, w, bias, gamma, beta, eps, activation, pool):
     """`composed.forward` for the shapes of `fits`; saved is (z, its mean, scale, shift)."""
+    x = x.astype(np.float32, copy=False)
     n, h, width, _ = x.shape
     kh, kw, _, co = w.shape
     oh, ow = h - kh + 1, width - kw + 1
@@ -293,12 +294,14 @@ def backward_images(
 ):
     """Fill gx (unless it is empty), or add to it, and fill gw, ggamma and gbeta.
 
-    `parts` (chunks, ...) is room for the weight gradients of the chunks of images.
+    `parts` (chunks, ...) is room for the weight gradients of the chunks of images. `w_turned` and
+    gx have whole registers of x's channels.
     """
     n, h, width, ci = x.shape
-    kh, kw, co, _ = w_turned.shape
+    kh, kw, co, wide = w_turned.shape
     oh, ow = h - kh + 1, width - kw + 1
-    x_size, z_size, g_size = h * width * ci, oh * ow * co, gy.size // n
+    x_size, gx_size = h * width * ci, h * width * wide
+    z_size, g_size = oh * ow * co, gy.size // n
     s0, s1 = np.empty((n, co), np.float32), np.empty((n, co), np.float32)
     for i in prange(n):
         gradient_sums(
@@ -348,7 +351,7 @@ def backward_images(
             )
             if gx.size:
                 correlate_image(
-                    gz, 0, full_h, full_w, co, w_turned, kh, kw, gx, i * x_size, ci, adds
+                    gz, 0, full_h, full_w, co, w_turned, kh, kw, gx, i * gx_size, wide, adds
                 )
     flat = gw.reshape(-1)
     for k in prange(kh * kw * ci):
@@ -361,13 +364,20 @@ def backward_images(
 
 def backward(gy, x, w, gamma, beta, eps, activation, pool, mean, var, saved, need_gx, onto):
     """`composed.backward` for the shapes of `fits`."""
+    x = x.astype(np.float32, copy=False)
     z, z_mean, scale, shift = saved
-    gx = np.empty(x.shape if need_gx else (0, 0, 0, 0), np.float32) if onto is None else onto
+    w_turned = widened(turned(w))
+    shape, whole = (*x.shape[:3], w_turned.shape[3]), w_turned.shape[3] == x.shape[3]
+    adds = onto is not None and whole
+    gx = onto if adds else np.empty(shape if need_gx else (0, 0, 0, 0), np.float32)
     gw, ggamma, gbeta = np.empty_like(w), np.empty_like(gamma), np.empty_like(beta)
     parts = np.empty((chunk_count(len(x)), w.size), np.float32)
     settings = np.float64(eps), activation == "relu", POOL_CODES[pool]
     backward_images(
-        gy, x, turned(w), *settings, z, z_mean, var, scale, shift, parts,
-        gx, onto is not None, gw, ggamma, gbeta,
+        gy, x, w_turned, *settings, z, z_mean, var, scale, shift, parts,
+        gx, adds, gw, ggamma, gbeta,
     )  # fmt: skip
+    if need_gx and not whole:
+        gx = np.ascontiguousarray(gx[..., : x.shape[3]])
+        gx = gx if onto is None else np.add(onto, gx, out=onto)
     return gx if need_gx else None, gw, np.zeros_like(gamma), ggamma, gbeta
