@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from minissr.reproduction.cases import Case
 
 EXAMPLE = """studies:
-  ablation   what each part of SSR-Net is worth, and what keeps its stages alive (36 networks)
+  ablation   what each part of SSR-Net is worth, and what keeps its stages alive (38 networks)
   figure2    learning curves of SSR-Net, MobileNet and DenseNet side by side
   table2     their CA(3) and CA(5), of the same runs
   figure3    parameters of stages against one stage; nothing is trained

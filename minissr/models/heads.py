@@ -60,6 +60,10 @@ class PredictionBlock(Module):
     first_bias : float
         What the biases of the streams' layers start from. About 0 the product of two layers has
         hardly a slope in either; away from it there is a straight way from features to answer.
+    rate : float
+        Factor on the learning rate of the streams' layers. Their many inputs are positive, so that
+        the steps of a unit's weights, which an optimiser like Adam makes equally long, add up: at
+        the full rate some units end, within an epoch, where no face moves them.
     rng : Generator
 
     Deviations: `mix` is in the authors' code, not in the paper's text or figure.
@@ -76,10 +80,11 @@ class PredictionBlock(Module):
         activation_mix: str,
         activation_p: str,
         first_bias: float,
+        rate: float,
         rng: np.random.Generator,
     ) -> None:
-        self.s = Dense(features_s, bins, first_bias=first_bias, rng=rng)
-        self.x = Dense(features_x, bins, first_bias=first_bias, rng=rng)
+        self.s = Dense(features_s, bins, first_bias=first_bias, rate=rate, rng=rng)
+        self.x = Dense(features_x, bins, first_bias=first_bias, rate=rate, rng=rng)
         self.mix = None if activation_mix == "none" else Dense(bins, 2 * bins, rng=rng)
         mixed = bins if self.mix is None else 2 * bins
         self.p = Dense(mixed, bins, rng=rng)
@@ -116,6 +121,8 @@ class FusionBlock(Module):
         S of this stage.
     dropout : float
         Rate before the prediction block. delta is taken before it, as in the authors' code.
+    rate : float
+        Factor on the learning rate of all layers that read the features; see PredictionBlock.
     rng : Generator
     **prediction
         Activations and first bias of the PredictionBlock.
@@ -131,6 +138,7 @@ class FusionBlock(Module):
         pool: int,
         bins: int,
         dropout: float,
+        rate: float,
         rng: np.random.Generator,
         **prediction: Any,
     ) -> None:
@@ -143,9 +151,11 @@ class FusionBlock(Module):
         self.conv_s = Conv2d(channels_s, compact, 1, rng=rng)
         self.conv_x = Conv2d(channels_x, compact, 1, rng=rng)
         self.pool = pool
-        self.delta = Dense(features, 1, rng=rng)
+        self.delta = Dense(features, 1, rate=rate, rng=rng)
         self.dropout = Dropout(dropout)
-        self.prediction = PredictionBlock(features, features, bins, rng=rng, **prediction)
+        self.prediction = PredictionBlock(
+            features, features, bins, rate=rate, rng=rng, **prediction
+        )
 
     def forward(self, s: Tensor, x: Tensor, rng: np.random.Generator | None = None) -> StageAnswer:
         """s (N, H, W, channels_s), x (N, H, W, channels_x) -> the stage's answer."""

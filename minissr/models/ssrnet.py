@@ -101,6 +101,8 @@ class Settings:
         Of the prediction blocks; see PredictionBlock.
     first_bias : float
         What the biases of the prediction blocks' first layers start from.
+    head_rate : float
+        Factor on the learning rate of the dense layers that read the features.
     pool_last : bool
         Whether block 4 of the streams pools.
     fusion_pool : "fit" | "2x2"
@@ -128,6 +130,7 @@ class Settings:
     activation_x: str = "relu"
     activation_mix: str = "relu"
     first_bias: float = 0.0
+    head_rate: float = 1.0
     pool_last: bool = False
     fusion_pool: str = "fit"
     image_size: int = 64
@@ -146,6 +149,7 @@ VARIANTS = {
         activation_x="softplus",
         activation_mix="tanh",
         first_bias=1.0,
+        head_rate=0.1,
     ),
     "paper": Settings(dropout=0.0, activation_mix="none", pool_last=True, fusion_pool="2x2"),
     "released": Settings(),
@@ -202,6 +206,8 @@ def check_settings(settings: Settings) -> None:
     choice("activation_mix", settings.activation_mix, {**ACTIVATIONS, "none": None})
     if settings.slip and settings.stage_loss:
         raise ValueError("slip and stage_loss exclude each other; set stage_loss to 0")
+    if not 0 < settings.head_rate < float("inf"):
+        raise ValueError(f"head_rate {settings.head_rate}; expected a number above 0")
     if not 0 <= settings.stage_loss < float("inf"):
         raise ValueError(f"stage_loss {settings.stage_loss}; expected a number from 0 up")
     choice("fusion_pool", settings.fusion_pool, {"fit": None, "2x2": None})
@@ -270,6 +276,7 @@ class SSRNet(Module):
             pool=2 if chosen.fusion_pool == "2x2" else 2 ** (BLOCKS - level),
             bins=bins,
             dropout=chosen.dropout,
+            rate=chosen.head_rate,
             activation_p=chosen.activation_p,
             activation_s=chosen.activation_s,
             activation_x=chosen.activation_x,

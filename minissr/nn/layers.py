@@ -148,6 +148,8 @@ class Dense(Module):
     bias : bool
     first_bias : float
         What the bias starts from.
+    rate : float
+        Factor on the learning rate of the weights.
     init : callable (shape, rng) -> array
 
     Attributes
@@ -164,9 +166,10 @@ class Dense(Module):
         rng: np.random.Generator,
         bias: bool = True,
         first_bias: float = 0.0,
+        rate: float = 1.0,
         init: Initializer = glorot_uniform,
     ) -> None:
-        self.w = Parameter(init((features, units), rng))
+        self.w = Parameter(init((features, units), rng), rate=rate)
         self.b = Parameter(np.full(units, first_bias, np.float32)) if bias else None
 
     def forward(self, x: Tensor) -> Tensor:

@@ -56,12 +56,20 @@ class Parameter(Tensor):
 
     Its `data` may be a view of an optimiser's flat array: write into it, `p.data[...] = x`, and
     don't put another array in its place.
+
+    Parameters
+    ----------
+    data : array
+    name : str, optional
+    rate : float
+        Factor on the optimiser's learning rate.
     """
 
-    __slots__ = ()
+    __slots__ = ("rate",)
 
-    def __init__(self, data: Any, name: str | None = None) -> None:
+    def __init__(self, data: Any, name: str | None = None, *, rate: float = 1.0) -> None:
         super().__init__(data, requires_grad=True, name=name)
+        self.rate = rate
 
 
 class Module:

@@ -32,7 +32,7 @@ class Optimizer:
     parameters : iterable of Parameter
         All of one float dtype and in one place. From now on each is a view of `flat`.
     lr : float
-        The learning rate of the next step.
+        The learning rate of the next step; that of a parameter is this times its `rate`.
     weight_decay : float
         Decoupled (Loshchilov & Hutter 2019): before a step, each weight loses this share of itself
         times `lr`. Parameters of one axis, biases and batch norm, are left alone.
@@ -40,7 +40,8 @@ class Optimizer:
     Attributes
     ----------
     flat, grad : ndarray (P,)
-        All parameters one after the other, and room for their gradients.
+        All parameters one after the other, those of one rate together, and room for their
+        gradients.
     steps : int
         Steps taken.
     """
@@ -50,7 +51,7 @@ class Optimizer:
     def __init__(
         self, parameters: Iterable[Parameter], lr: float, weight_decay: float = 0.0
     ) -> None:
-        self.parameters = list(parameters)
+        self.parameters = sorted(parameters, key=lambda parameter: parameter.rate, reverse=True)
         if not self.parameters:
             raise ValueError("the optimiser got no parameters; pass model.parameters()")
         self.lr = positive("learning rate", lr)
@@ -65,6 +66,7 @@ class Optimizer:
             setattr(self, slot, xp.zeros_like(self.flat))
         self.views: list[Array] = []
         self.starts = [0]  # where each parameter begins in `flat`, and where the last one ends
+        self.groups: dict[float, slice] = {}  # which part of `flat` has which rate
         for parameter in self.parameters:
             if parameter.dtype != self.flat.dtype:
                 raise ValueError(
@@ -75,6 +77,8 @@ class Optimizer:
             parameter.data = self.flat[start:stop].reshape(parameter.shape)
             self.views.append(parameter.data)
             self.starts.append(stop)
+            begin = self.groups.get(parameter.rate, slice(start, stop)).start
+            self.groups[parameter.rate] = slice(begin, stop)
 
     def zero_grad(self) -> None:
         """Forget every gradient, without the walk through the network that `Module`'s takes."""
@@ -93,14 +97,15 @@ class Optimizer:
                               self.starts, self.grad)  # fmt: skip
         self.steps += 1
         if self.weight_decay:
-            keep = self.flat.dtype.type(1 - self.lr * self.weight_decay)
-            for view in self.views:
+            for parameter, view in zip(self.parameters, self.views, strict=True):
                 if view.ndim > 1:
-                    view *= keep
-        self.update()
+                    lost = self.lr * parameter.rate * self.weight_decay
+                    view *= self.flat.dtype.type(1 - lost)
+        for rate, part in self.groups.items():
+            self.update(part, self.lr * rate)
 
-    def update(self) -> None:
-        """Change `flat` by `grad`, in place."""
+    def update(self, part: slice, lr: float) -> None:
+        """Change a part of `flat` by the same of `grad`, in place."""
         raise NotImplementedError
 
     def kernel(self, name: str) -> Callable[..., None]:
@@ -181,14 +186,14 @@ class Adam(Optimizer):
         self.eps = usual[form] if eps is None else positive("eps", eps)
         self.form = form
 
-    def update(self) -> None:
+    def update(self, part: slice, lr: float) -> None:
         self.kernel("adam_step")(
-            self.flat,
-            self.grad,
-            self.m,
-            self.v,
+            self.flat[part],
+            self.grad[part],
+            self.m[part],
+            self.v[part],
             self.steps,
-            self.lr,
+            lr,
             self.beta1,
             self.beta2,
             self.eps,
@@ -217,9 +222,9 @@ class SGD(Optimizer):
         super().__init__(parameters, lr, weight_decay)
         self.momentum, self.nesterov = fraction("momentum", momentum), nesterov
 
-    def update(self) -> None:
+    def update(self, part: slice, lr: float) -> None:
         self.kernel("sgd_step")(
-            self.flat, self.grad, self.velocity, self.lr, self.momentum, self.nesterov
+            self.flat[part], self.grad[part], self.velocity[part], lr, self.momentum, self.nesterov
         )
 
 

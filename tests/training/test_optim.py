@@ -154,6 +154,30 @@ def test_saved_and_restored_is_never_stopped(kind):
         assert np.array_equal(a, b)
 
 
+@pytest.mark.parametrize("kind", [Adam, lambda *p, **s: SGD(*p, momentum=0.9, **s)])
+def test_parameters_of_another_rate_are_trained_as_by_an_optimiser_of_their_own(kind, backend):
+    """The second of three has a tenth of the rate: it goes last, and with an lr of its own."""
+
+    def steps(optimizer, indices):
+        for step in range(4):
+            for i in indices:
+                mixed[i].grad = gradients(step)[i]
+            optimizer.step()
+
+    with use_backend(backend):
+        apart, mixed = parameters(), parameters()
+        mixed[1].rate = 0.1
+        together = kind(mixed, lr=0.1, weight_decay=0.01)
+        assert [p is q for p, q in zip(together.parameters, mixed, strict=True)] == [1, 0, 0]
+        assert together.groups == {1.0: slice(0, 10), 0.1: slice(10, 14)}
+        steps(together, (0, 1, 2))
+        got, mixed = [p.data.copy() for p in mixed], apart
+        for indices, lr in (((0, 2), 0.1), ((1,), 0.1 * 0.1)):
+            steps(kind([apart[i] for i in indices], lr=lr, weight_decay=0.01), indices)
+    for one, other in zip(got, apart, strict=True):
+        np.testing.assert_array_equal(one, other.data)
+
+
 def test_state_is_a_copy():
     optimizer = Adam(parameters())
     state = optimizer.state_dict()
