@@ -27,8 +27,10 @@ the 1x1 convolutions, as many units in a prediction block as the stage has bins,
 - p is a softmax: a distribution, as the text has it, and never all zeros.
 - Softplus before the product of the prediction blocks. A product of two ReLUs, one of them 0 for
   every face, gets no gradient any more; the released weights have such a product in all stages but
-  one. Nor does one of two tanh that all faces drive to the same end, which happens within an epoch:
-  the features are positive, so that a step of the optimiser moves all of a unit's input one way.
+  one. Nor does one of two tanh that all faces drive to the same end.
+- A tenth of the learning rate for the layers that read the features. These are many and positive,
+  so that the steps of a unit's weights add up: at the full rate a unit ends, within an epoch, where
+  no face moves it, at an end of its tanh or at the 0 of its softplus.
 - tanh after the product keeps what comes to p within bounds: else a softmax ends in one corner.
 - The biases before the product start at 1: it then has a slope in both factors.
 - lambda_d = 0.5. delta has the shorter way from the features to the age and otherwise does the
