@@ -143,11 +143,16 @@ def test_twenty_steps_of_adam(pair: Pair) -> None:
     gradient.
     """
     ours, theirs = (
-        [p for name, p in network.named_parameters() if not is_idle(name)]
+        {name: p for name, p in network.named_parameters() if not is_idle(name)}
         for network in (pair.ours, pair.theirs)
     )
-    our_optimizer = Adam(ours, RATE[pair.dtype], form="pytorch")
-    their_optimizer = torch.optim.Adam(theirs, RATE[pair.dtype])
+    lr = RATE[pair.dtype]
+    our_optimizer = Adam(ours.values(), lr, form="pytorch")
+    groups = [
+        {"params": [theirs[torch_peer.torch_name(name)]], "lr": lr * p.rate}
+        for name, p in ours.items()
+    ]
+    their_optimizer = torch.optim.Adam(groups)
     losses = []
     for images, ages in batches():
         ages = ages.astype(pair.dtype)
