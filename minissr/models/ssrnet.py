@@ -28,9 +28,6 @@ the 1x1 convolutions, as many units in a prediction block as the stage has bins,
 - Softplus before the product of the prediction blocks. A product of two ReLUs, one of them 0 for
   every face, gets no gradient any more; the released weights have such a product in all stages but
   one. Nor does one of two tanh that all faces drive to the same end.
-- A tenth of the learning rate for the layers that read the features. These are many and positive,
-  so that the steps of a unit's weights add up: at the full rate a unit ends, within an epoch, where
-  no face moves it, at an end of its tanh or at the 0 of its softplus.
 - tanh after the product keeps what comes to p within bounds: else a softmax ends in one corner.
 - The biases before the product start at 1: it then has a slope in both factors.
 - lambda_d = 0.5. delta has the shorter way from the features to the age and otherwise does the
@@ -104,7 +101,8 @@ class Settings:
     first_bias : float
         What the biases of the prediction blocks' first layers start from.
     head_rate : float
-        Factor on the learning rate of the dense layers that read the features.
+        Factor on the learning rate of the dense layers that read the features (for study); see
+        PredictionBlock.
     pool_last : bool
         Whether block 4 of the streams pools.
     fusion_pool : "fit" | "2x2"
@@ -151,7 +149,6 @@ VARIANTS = {
         activation_x="softplus",
         activation_mix="tanh",
         first_bias=1.0,
-        head_rate=0.1,
     ),
     "paper": Settings(dropout=0.0, activation_mix="none", pool_last=True, fusion_pool="2x2"),
     "released": Settings(),
