@@ -59,7 +59,7 @@ RIGID = {"lambda_d": 0.0, "lambda_local": 0.0}
 OURS, AUTHORS = {"variant": "minissr"}, {"variant": "released"}
 
 
-def blocks(activation: str) -> dict[str, str]:
+def blocks(activation: str) -> dict[str, Any]:
     """One activation in all hidden layers of the prediction blocks."""
     return dict.fromkeys(("activation_s", "activation_x", "activation_mix"), activation)
 

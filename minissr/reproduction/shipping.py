@@ -15,6 +15,7 @@ from minissr.data.faces import Dataset
 from minissr.data.opening import SYNTHETIC, open_dataset
 from minissr.data.prepared import read_meta
 from minissr.errors import CheckpointError
+from minissr.models.registry import build
 from minissr.training.checkpoint import pack, read_checkpoint
 from minissr.training.evaluation import evaluate
 from minissr.training.files import write_atomically, write_text
@@ -152,6 +153,8 @@ def ship(run: Path, spec: str, out: Path) -> list[Path]:
     out.mkdir(parents=True, exist_ok=True)
     about = {k: v for k, v in best.metadata.items() if k not in ("sha256", "format")}
     about["licence"] = terms.licence
+    network: Any = build(**about["model"])
+    about["model"] = network.config()  # with settings that are newer than the run
     weights = out / f"{terms.name}.safetensors"
     small = out / f"{terms.name}-{SMALL}.safetensors"
     write_atomically(weights, pack(best.tensors, about))
