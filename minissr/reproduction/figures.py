@@ -78,7 +78,9 @@ def curves(cases: Sequence[Case], rows: Sequence[Row]) -> bytes:
     figure = new_figure(6.8, 4.4)
     axes = figure.add_subplot()
     chosen = [case for case in cases if case.name in CURVES]
-    for case, (colour, marker) in zip(chosen, STAGE_STYLES, strict=False):
+    styles = dict(zip(CURVES, STAGE_STYLES, strict=True))  # the same whichever have run
+    for case in chosen:
+        colour, marker = styles[case.name]
         by_epoch = np.mean([row["val_mae_by_epoch"] for row in of(rows, case.name)], axis=0)
         axes.plot(np.arange(1, len(by_epoch) + 1), by_epoch, color=colour, marker=marker,
                   markersize=4, label=f"{case.name}: {case.about}")  # fmt: skip

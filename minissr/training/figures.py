@@ -20,7 +20,10 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 BLUE, VERMILLION, GREEN, GREY = "#0072B2", "#D55E00", "#009E73", "#666666"
-STAGE_STYLES = ((BLUE, "o"), (VERMILLION, "s"), (GREEN, "^"), ("#CC79A7", "D"), ("#E69F00", "v"))
+STAGE_STYLES = (
+    *((BLUE, "o"), (VERMILLION, "s"), (GREEN, "^"), ("#CC79A7", "D"), ("#E69F00", "v")),
+    ("#56B4E9", "P"),
+)  # of lines that have to be told apart
 ENOUGH = 10  # faces that a median means something of
 
 Record = Mapping[str, Any]  # a line of metrics.jsonl
