@@ -25,8 +25,9 @@ torch_peer: Any = importlib.import_module("benchmarks.peers.torch_peer")
 
 BATCH, STEPS = 4, 20
 TOLERANCE = {"float64": 1e-8, "float32": 1e-3}  # the length of a difference, of the array's own
-# In float32 steps of 1e-3 lead over so many kinks in 20 of them that two right computations part.
-RATE = {"float64": 1e-3, "float32": 1e-4}
+# In float32 steps of 1e-3 lead over so many kinks in 20 of them that two right computations part:
+# at 1e-4 PyTorch's float32 leaves its own float64 by 2e-3 (ours by 4e-7), at 5e-5 by 1e-5.
+RATE = {"float64": 1e-3, "float32": 5e-5}
 
 
 @dataclass
