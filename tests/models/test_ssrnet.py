@@ -74,6 +74,13 @@ class TestVariants:
         assert all(np.array_equal(one[name], two[name]) for name in one)
         assert not np.array_equal(one["streams.s.0.conv.w"], other["streams.s.0.conv.w"])
 
+    def test_the_rate_of_the_heads_is_that_of_what_reads_the_features(self):
+        model = small(head_rate=0.1)
+        slow = {name for name, p in model.named_parameters() if p.rate == 0.1}
+        layers = ("delta", "prediction.s", "prediction.x")
+        assert slow == {f"stages.{k}.{layer}.w" for k in range(3) for layer in layers}
+        assert all(p.rate in (0.1, 1.0) for p in model.parameters())
+
     def test_parameters_carry_their_names(self):
         model = small()
         assert all(p.name == name for name, p in model.named_parameters())
@@ -139,6 +146,7 @@ class TestErrors:
             ({"max_age": 0}, "ages from 0.0 to 0"),
             ({"lambda_d": 1.5}, "c_delta 1.5|lambda_d 1.5"),
             ({"floor": -1}, "floor -1"),
+            ({"head_rate": 0}, "head_rate 0; expected a number above 0"),
             ({"activation_p": "sigmoidal"}, "activation_p 'sigmoidal' is none of"),
             ({"activation_mix": "no"}, "activation_mix 'no' is none of"),
             ({"fusion_pool": "3x3"}, "fusion_pool '3x3' is none of fit, 2x2"),
