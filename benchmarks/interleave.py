@@ -79,7 +79,7 @@ class Process:
 
     def close(self) -> None:
         with contextlib.suppress(OSError):
-            self.process.stdin.close()  # type: ignore[union-attr]
+            self.process.stdin.close()  # type: ignore[union-attr]  # it was opened as a pipe
         try:
             self.process.wait(timeout=10)
         except subprocess.TimeoutExpired:

@@ -21,7 +21,7 @@ def main() -> int:
         if self.steps == 1:
             os.write(1, f"{FIRST_STEP}\n".encode())
 
-    Optimizer.step = step  # type: ignore[method-assign]
+    Optimizer.step = step  # type: ignore[method-assign]  # the probe is put in its place
     return train.main()
 
 

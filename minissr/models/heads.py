@@ -230,6 +230,7 @@ def dropout_masks(
         return None
     shapes = [(like.shape[0], stage.delta.w.shape[0]) for stage in stages for _ in "sx"]
     masks = [
+        # active_rate has refused a missing rng
         dropout_mask(shape, like.dtype, rates[i // 2], rng)  # type: ignore[arg-type]
         for i, shape in enumerate(shapes)
     ]

@@ -63,8 +63,8 @@ def read_curve(path: Path) -> Curve:
     """One history. Raises DataError naming the file."""
     try:
         lines = csv.DictReader(io.StringIO(path.read_text(encoding="utf-8")))
-        columns = ("mean_absolute_error", "val_mean_absolute_error")
-        return [(int(line["epoch"]), *(float(line[c]) for c in columns)) for line in lines]  # type: ignore[misc]
+        train, val = "mean_absolute_error", "val_mean_absolute_error"
+        return [(int(line["epoch"]), float(line[train]), float(line[val])) for line in lines]
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise DataError(
             f"{path} is no history of a training with epoch, mean_absolute_error and "
