@@ -26,6 +26,7 @@ SHARED: dict[str, Any] = {
     "activation_s": "tanh",
     "activation_x": "tanh",
     "activation_mix": "tanh",
+    "head_rate": 1.0,
     "dropout": 0.2,
     "momentum": 0.99,
     "max_age": 101.0,

@@ -28,8 +28,10 @@ the 1x1 convolutions, as many units in a prediction block as the stage has bins,
 - Softplus before the product of the prediction blocks. A product of two ReLUs, one of them 0 for
   every face, gets no gradient any more; the released weights have such a product in all stages but
   one. A tanh there ends at -1 or 1 for every face within an epoch, and was 0.2 years worse after 90
-  epochs. Softplus keeps no stage alive by itself: where the learning rate starts at its full
-  height, without a warm-up, stages fell silent in two seeds of three (`head_rate` is a remedy).
+  epochs.
+- A tenth of the learning rate for the layers that read the features. These are many and positive,
+  so that the steps of a unit's weights add up: at the full rate a unit ends, in the first epoch or
+  by and by, where its softplus is 0 for every face. Short trainings learn a little less by it.
 - tanh after the product keeps what comes to p within bounds: else a softmax ends in one corner.
 - The biases before the product start at 1: it then has a slope in both factors.
 - lambda_d = 0.5. delta has the shorter way from the features to the age and otherwise does the
@@ -103,8 +105,7 @@ class Settings:
     first_bias : float
         What the biases of the prediction blocks' first layers start from.
     head_rate : float
-        Factor on the learning rate of the dense layers that read the features (for study); see
-        PredictionBlock.
+        Factor on the learning rate of the dense layers that read the features; see PredictionBlock.
     pool_last : bool
         Whether block 4 of the streams pools.
     fusion_pool : "fit" | "2x2"
@@ -151,6 +152,7 @@ VARIANTS = {
         activation_x="softplus",
         activation_mix="tanh",
         first_bias=1.0,
+        head_rate=0.1,
     ),
     "paper": Settings(dropout=0.0, activation_mix="none", pool_last=True, fusion_pool="2x2"),
     "released": Settings(),
