@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from minissr.reproduction.shipping import Shipment
+from minissr.reproduction.shipment import Shipment
 from minissr.training.config import TrainConfig, default_settings
 from minissr.training.results import health_table
 from minissr.training.session import counted

@@ -164,7 +164,7 @@ def test_weights_refuse_what_is_no_finished_run_of_these_faces(
 
 
 def test_a_card_of_utkface_says_its_terms(tmp_path: Path) -> None:
-    from minissr.reproduction.shipping import terms_of
+    from minissr.reproduction.shipment import terms_of
 
     meta = {"format": "minissr faces", "version": 1, "source": {"kind": "utkface"}}
     (tmp_path / "meta.json").write_text(json.dumps(meta))
