@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -20,27 +21,55 @@ from minissr.training.figures import (
 )
 from minissr.training.health import OWN_SHARE
 
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+FAR = 1.25  # times the smallest error: what is above is drawn apart
 CURVES = ("minissr", "base", "rigid", "dex", "released", "released-slip")
 
 
 def errors(cases: Sequence[Case], rows: Sequence[Row]) -> bytes:
-    """Validation MAE of every run, one line of dots a case, the case's mean as a bar."""
-    figure = new_figure(8.0, 1.2 + 0.27 * len(cases))
-    axes = figure.add_subplot()
+    """Validation MAE of every run, one line of dots a case, the case's mean as a bar.
+
+    The few that are far off have a panel of their own: else nobody could tell the others apart.
+    """
+    figure = new_figure(9.0, 0.9 + 0.25 * len(cases))
+    every = [row["val_mae"] for row in rows]
+    near, margin = FAR * min(every), 0.02 * min(every)
+    apart = max(every) > near
+    widths = (4, 1) if apart else (1,)
+    panels = figure.subplots(1, len(widths), sharey=True, width_ratios=widths, squeeze=False)[0]
+    if apart:
+        panels[1].set_xlim(near, max(every) + 3 * margin)
+        panels[1].tick_params(axis="y", left=False)
+    panels[0].set_xlim(min(every) - margin, min(near, max(every) + margin))
+    for axes in panels:
+        draw_errors(axes, cases, rows)
+    panels[0].set_yticks(range(len(cases)), [f"{c.name}: {c.about}" for c in cases], fontsize=8)
+    panels[0].set_ylim(len(cases) - 0.4, -0.6)
+    panels[0].set_xlabel("mean absolute error on the validation faces, last epoch (years)")
+    handles, labels = panels[0].get_legend_handles_labels()
+    figure.legend(
+        handles, labels, frameon=False, fontsize=8, loc="outside upper center", ncols=len(handles)
+    )
+    return png(figure)
+
+
+def draw_errors(axes: Axes, cases: Sequence[Case], rows: Sequence[Row]) -> None:
+    """The dots and bars of all cases within the panel's limits, and where the base's mean is."""
+    lowest, highest = axes.get_xlim()
     for at, case in enumerate(cases):
         mine = of(rows, case.name)
-        values = [row["val_mae"] for row in mine]
         colour, marker = (BLUE, "o") if all_alive(mine) else (VERMILLION, "s")
+        values = [row["val_mae"] for row in mine if lowest < row["val_mae"] < highest]
         axes.plot(values, [at] * len(values), marker, color=colour, markersize=5)
-        axes.plot([mean_mae(mine)] * 2, [at - 0.35, at + 0.35], color=colour, linewidth=1.5)
+        if lowest < (mean := mean_mae(mine)) < highest:
+            axes.plot([mean] * 2, [at - 0.35, at + 0.35], color=colour, linewidth=1.5)
     axes.plot([], [], "o", color=BLUE, label="all stages alive in every run")
     axes.plot([], [], "s", color=VERMILLION, label="a stage is dead in some run")
-    axes.set_yticks(range(len(cases)), [f"{c.name}: {c.about}" for c in cases], fontsize=8)
-    axes.invert_yaxis()
+    if base := of(rows, "base"):
+        axes.axvline(mean_mae(base), color=GREY, linestyle="--", linewidth=1, label="base, mean")
     axes.grid(axis="x", color="#DDDDDD")
-    axes.set_xlabel("mean absolute error on the validation faces, last epoch (years)")
-    figure.legend(frameon=False, fontsize=8, loc="outside upper center", ncols=2)
-    return png(figure)
 
 
 def all_alive(rows: Sequence[Row]) -> bool:
