@@ -103,8 +103,13 @@ def stages(cases: Sequence[Case], rows: Sequence[Row]) -> bytes:
 
 
 def curves(cases: Sequence[Case], rows: Sequence[Row]) -> bytes:
-    """Validation MAE by epoch, mean over seeds, of the cases that the paper is about."""
-    figure = new_figure(6.8, 4.4)
+    """Validation MAE by epoch, mean over seeds, of the cases that the paper is about.
+
+    Logarithmic: the first epochs are far above, the last ones close together.
+    """
+    from matplotlib.ticker import MaxNLocator, NullFormatter, ScalarFormatter
+
+    figure = new_figure(6.8, 4.8)
     axes = figure.add_subplot()
     chosen = [case for case in cases if case.name in CURVES]
     styles = dict(zip(CURVES, STAGE_STYLES, strict=True))  # the same whichever have run
@@ -115,7 +120,11 @@ def curves(cases: Sequence[Case], rows: Sequence[Row]) -> bytes:
                   markersize=4, label=f"{case.name}: {case.about}")  # fmt: skip
     axes.set_xlabel("epoch")
     axes.set_ylabel("mean absolute error, validation (years)")
-    axes.set_ylim(bottom=0)
+    axes.set_yscale("log")
+    axes.yaxis.set_major_locator(MaxNLocator(10))
+    axes.yaxis.set_major_formatter(ScalarFormatter())
+    axes.yaxis.set_minor_formatter(NullFormatter())
+    axes.grid(axis="y", color="#DDDDDD")
     whole_numbers(axes)
     if chosen:
         axes.legend(frameon=False, fontsize=8)
