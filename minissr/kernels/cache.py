@@ -155,7 +155,7 @@ class Announcer(event.Listener):
             kept = f"; kept in {folder()}" if folder() else ""
             print(
                 "minissr: compiling for this processor, once for each version "
-                f"(some tens of seconds at most{kept})",
+                f"(up to two minutes{kept})",
                 file=sys.stderr,
                 flush=True,
             )
