@@ -62,7 +62,7 @@ def draw_errors(axes: Axes, cases: Sequence[Case], rows: Sequence[Row]) -> None:
         mine = of(rows, case.name)
         colour, marker = (BLUE, "o") if all_alive(mine) else (VERMILLION, "s")
         values = [row["val_mae"] for row in mine if lowest < row["val_mae"] < highest]
-        axes.plot(values, [at] * len(values), marker, color=colour, markersize=5)
+        axes.plot(values, [at] * len(values), marker, color=colour, markersize=5, clip_on=False)
         if lowest < (mean := mean_mae(mine)) < highest:
             axes.plot([mean] * 2, [at - 0.35, at + 0.35], color=colour, linewidth=1.5)
     axes.plot([], [], "o", color=BLUE, label="all stages alive in every run")
