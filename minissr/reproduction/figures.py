@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -38,13 +39,14 @@ def errors(cases: Sequence[Case], rows: Sequence[Row]) -> bytes:
     near, margin = FAR * min(every), 0.02 * min(every)
     apart = max(every) > near
     widths = (4, 1) if apart else (1,)
+    shares = ((0.0, near), (near, math.inf))
     panels = figure.subplots(1, len(widths), sharey=True, width_ratios=widths, squeeze=False)[0]
     if apart:
-        panels[1].set_xlim(near, max(every) + 3 * margin)
+        panels[1].set_xlim(near - 2 * margin, max(every) + 3 * margin)
         panels[1].tick_params(axis="y", left=False)
     panels[0].set_xlim(min(every) - margin, min(near, max(every) + margin))
-    for axes in panels:
-        draw_errors(axes, cases, rows)
+    for axes, share in zip(panels, shares, strict=False):
+        draw_errors(axes, cases, rows, share)
     panels[0].set_yticks(range(len(cases)), [f"{c.name}: {c.about}" for c in cases], fontsize=8)
     panels[0].set_ylim(len(cases) - 0.4, -0.6)
     panels[0].set_xlabel("mean absolute error on the validation faces, last epoch (years)")
@@ -55,19 +57,21 @@ def errors(cases: Sequence[Case], rows: Sequence[Row]) -> bytes:
     return png(figure)
 
 
-def draw_errors(axes: Axes, cases: Sequence[Case], rows: Sequence[Row]) -> None:
-    """The dots and bars of all cases within the panel's limits, and where the base's mean is."""
-    lowest, highest = axes.get_xlim()
+def draw_errors(
+    axes: Axes, cases: Sequence[Case], rows: Sequence[Row], share: tuple[float, float]
+) -> None:
+    """The dots and bars of all cases that are the panel's share, and where the base's mean is."""
+    lowest, highest = share
     for at, case in enumerate(cases):
         mine = of(rows, case.name)
         colour, marker = (BLUE, "o") if all_alive(mine) else (VERMILLION, "s")
-        values = [row["val_mae"] for row in mine if lowest < row["val_mae"] < highest]
-        axes.plot(values, [at] * len(values), marker, color=colour, markersize=5, clip_on=False)
-        if lowest < (mean := mean_mae(mine)) < highest:
+        values = [row["val_mae"] for row in mine if lowest < row["val_mae"] <= highest]
+        axes.plot(values, [at] * len(values), marker, color=colour, markersize=5)
+        if lowest < (mean := mean_mae(mine)) <= highest:
             axes.plot([mean] * 2, [at - 0.35, at + 0.35], color=colour, linewidth=1.5)
     axes.plot([], [], "o", color=BLUE, label="all stages alive in every run")
     axes.plot([], [], "s", color=VERMILLION, label="a stage is dead in some run")
-    if base := of(rows, "base"):
+    if (base := of(rows, "base")) and lowest < mean_mae(base) <= highest:
         axes.axvline(mean_mae(base), color=GREY, linestyle="--", linewidth=1, label="base, mean")
     axes.grid(axis="x", color="#DDDDDD")
 
