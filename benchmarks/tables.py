@@ -64,9 +64,11 @@ def speed_section(parts: dict[str, Part], task: str) -> Iterator[str]:
     if not first and task == "inference":
         yield ""
         yield (
-            "minissr leaves out rows and columns that no later layer reads; its share of the peak "
-            "counts only what it computes. Its input is uint8, the others are given float32 "
-            "pixels in the layout they like best."
+            "minissr leaves out rows and columns that no later layer reads, and multiplies 16 "
+            "times where most of its convolutions have 36 products to add up (Winograd's formula); "
+            "its share of the peak counts only what it multiplies. The others' counts the whole "
+            "network. minissr's input is uint8, the others are given float32 pixels in the layout "
+            "they like best."
         )
 
 

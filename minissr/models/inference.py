@@ -169,7 +169,8 @@ class Plan:
             ],
             kernel.STAGE,
         )
-        self.numbers = np.concatenate(self._pieces)
+        self.numbers = aligned((1, self._size))[0]
+        np.concatenate(self._pieces, out=self.numbers)
         s = model.settings
         floor = s.floor if s.floor > 0 else -np.inf
         constants = (s.min_age, s.max_age, s.lambda_d, s.lambda_local, floor)
@@ -191,23 +192,32 @@ class Plan:
 
     def plan_blocks(self, model: SSRNet, preprocessing: Preprocessing) -> np.ndarray:
         """The records of both streams' blocks, level by level, X before S."""
+        winograd = self.kernel.winograd
         pixels = self.room(model.settings.image_size**2 * 3)
         self.places[0] = [pixels, pixels]
-        records = []
+        records, work = [], 0
         for level, pair in enumerate(zip(model.streams.x, model.streams.s, strict=True), start=1):
+            size, pools = self.sizes[level], pair[0].pool != "none"
+            numbers = [folded(block, preprocessing if level == 1 else None) for block in pair]
+            if level == 1:  # side by side
+                both = [np.concatenate(one, axis=-1) for one in zip(*numbers, strict=True)]
+                places = [tuple(map(self.keep, both))] * 2
+            else:
+                if pools:
+                    numbers = [winograd.transformed(*one) for one in numbers]
+                places = [(self.keep(w), self.keep(bias)) for w, bias in numbers]
             self.places[level] = []
-            size = self.sizes[level]
             for stream, block in enumerate(pair):
-                kh, _, channels, filters = block.conv.w.shape
-                w, bias = folded(block, preprocessing if level == 1 else None)
+                channels, filters = block.conv.w.shape[2:]
+                if level > 1 and pools:
+                    work = max(work, winograd.room(channels, filters))
                 output = self.room(size * size * filters)
                 self.places[level].append(output)
                 before = self.places[level - 1][stream], self.widths[level - 1]
-                weights = self.keep(w), self.keep(bias)
-                pools = block.pool != "none"
-                records.append((*before, channels, *weights, filters, output, size, kh, pools))
+                records.append((*before, channels, *places[stream], filters, output, size, pools))
             self.widths[level] = size
-        return np.array(records, self.kernel.BLOCK)
+        place = self.room(work)
+        return np.array([(*record, place) for record in records], self.kernel.BLOCK)
 
     def plan_stage(self, stage: FusionBlock, level: int, settings: Any) -> tuple[Any, ...]:
         """The record of one stage."""
@@ -300,7 +310,7 @@ class FusedRun:
             if whole:
                 kernel.infer_batch(faces[:whole], *tables, scratch, ages[:whole])
             for i in range(whole, n):
-                kernel.infer_bands(faces, i, team, *tables, scratch[0], ages)
+                kernel.infer_bands(faces, i, *tables, scratch, ages)
 
     @contextlib.contextmanager
     def scratch(self, team: int) -> Iterator[np.ndarray]:

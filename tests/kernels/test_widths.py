@@ -15,7 +15,13 @@ pytest.importorskip("numba", reason="needs Numba")
 from tests.conftest import ROOT
 
 # What is written for registers: the type itself, all that is compiled on it, and who calls it.
-FILES = ("test_simd.py", "test_block_fused.py", "test_head_fused.py", "test_conv2d.py")
+FILES = (
+    "test_simd.py",
+    "test_block_fused.py",
+    "test_head_fused.py",
+    "test_conv2d.py",
+    "test_inference_blocks.py",
+)
 USERS = ("ops/test_block.py", "test_inference.py")
 
 

@@ -2,13 +2,16 @@
 
 What training computes and inference needn't: batch norm is folded into the convolutions' weights
 and biases; rows and columns that no later window reads are left out (a 31 x 31 map is read up to
-30); all maps of an image live in one scratch array, small enough for the second-level cache; and
-pixels are read as the bytes they are.
+30); all maps of an image live in one scratch array, small enough for the second-level cache;
+pixels are read as the bytes they are; and blocks that pool multiply less than half as often as
+their sums are written (see `winograd`).
 
 The network is described by two tables, so that one compiled function serves every SSR-Net: a
 record of `BLOCK` for each convolution of the streams and one of `STAGE` for each stage. Weights
 and biases are in the flat array `numbers`, all maps of an image in a row of `scratch`; the tables
-hold their places.
+hold their places. Of both blocks of the first level there are the weights (27, filters of both) of
+`stem`; of those that pool, what `winograd.transformed` returns; of the others (3, 3, channels,
+filters), and the bias (filters,).
 
 Images are shared out among the threads, each with a row of scratch. A single image is cut into
 bands of rows instead. Whoever computes a number, it is the same sum in the same order, so the bits
@@ -19,31 +22,26 @@ from __future__ import annotations
 
 import numpy as np
 
-from minissr.kernels.conv2d.numba_simd import PAIR, slide
+from minissr.kernels.conv2d.numba_simd import slide
 from minissr.kernels.fusion.numba_simd import fuse_window
 from minissr.kernels.head.numba_layers import activate_all, dot, dot_of_product, small_layer
+from minissr.kernels.inference import stem, winograd
+from minissr.kernels.inference.pooling import STREAMS, S, X
 from minissr.kernels.jit import njit, pjit, prange
 from minissr.kernels.simd import (
     LANES,
-    ROWS,
-    add,
     load,
     load_tile,
     maximum,
-    multiply,
     run,
-    splat,
     store,
     store_tile,
     tanh,
     wrapped_run,
     zeros,
 )
-from minissr.kernels.stem.numba_simd import COLOURS, MIDDLE, read_pixels
+from minissr.kernels.stem.numba_simd import COLOURS, MIDDLE, WINDOW, read_pixels
 
-QUARTER = np.float32(0.25)
-STREAMS = X, S = 0, 1  # ReLU and average pooling; tanh and maximum pooling
-MANY = ROWS == 8  # registers for a tile of sixteen
 NOTHING_KEPT = np.zeros(1, np.uint8)
 
 BLOCK = np.dtype(
@@ -51,13 +49,13 @@ BLOCK = np.dtype(
         ("input", np.int64),  # place of the map it reads
         ("input_width", np.int64),  # pixels from one row of that map to the next
         ("channels", np.int64),
-        ("weights", np.int64),  # (KH, KW, channels, filters)
-        ("bias", np.int64),  # (filters,)
+        ("weights", np.int64),  # see below
+        ("bias", np.int64),
         ("filters", np.int64),
         ("output", np.int64),
         ("size", np.int64),  # height and width of the output that is read later
-        ("window", np.int64),  # KH = KW
         ("pools", np.bool_),
+        ("work", np.int64),  # place of `winograd.room` in the thread's own scratch
     ]
 )
 STAGE = np.dtype(
@@ -84,87 +82,10 @@ STAGE = np.dtype(
 # ---- streams ------------------------------------------------------------------------------------
 
 
-@njit(forceinline=True)
-def pooled(h0, h1, h2, h3, stream):
-    """One pooled register of a window of four."""
-    if stream == S:
-        return tanh(maximum(maximum(h0, h1), maximum(h2, h3)))
-    low = zeros()
-    upper = add(maximum(h0, low), maximum(h1, low))
-    return multiply(add(upper, add(maximum(h2, low), maximum(h3, low))), splat(QUARTER))
-
-
-@njit(forceinline=True)
-def two_windows(start, c, row):
-    """The places of two windows' pixels: the upper four from `start` on, then the lower four."""
-    a, b, d, e = run(start, c, 4)
-    return (a, b, d, e, a + row, b + row, d + row, e + row)
-
-
-@njit
-def pooling_pair(block, stream, numbers, maps, y, channel):
-    """A pooled row of two registers of channels, of a block with an even number of columns."""
-    c, co, k = block.channels, block.filters, block.window
-    row, to = block.input_width * c, block.output + y * block.size * co + channel
-    w_at, bias_at = block.weights + channel, block.bias + channel
-    for pixel in range(0, block.size, 2):
-        places = two_windows(block.input + 2 * y * row + 2 * pixel * c, c, row)
-        h = load_tile(numbers, run(bias_at, 0, 8), 2)
-        h = slide(h, maps, places, row, k, k * c, numbers, w_at, co)
-        store(maps, to, pooled(h[0], h[2], h[8], h[10], stream))
-        store(maps, to + LANES, pooled(h[1], h[3], h[9], h[11], stream))
-        store(maps, to + co, pooled(h[4], h[6], h[12], h[14], stream))
-        store(maps, to + co + LANES, pooled(h[5], h[7], h[13], h[15], stream))
-        to += 2 * co
-
-
-@njit
-def pooling_one(block, stream, numbers, maps, y, channel):
-    """A pooled row of one register of channels: four windows at a time, then two or one."""
-    c, co, k = block.channels, block.filters, block.window
-    row, to = block.input_width * c, block.output + y * block.size * co + channel
-    w_at, bias_at = block.weights + channel, block.bias + channel
-    start = block.input + 2 * y * row
-    fours = block.size - block.size % 4 if MANY else 0
-    pairs = block.size - block.size % 2
-    for _ in range(0, fours, 4):
-        places = two_windows(start, c, row) + two_windows(start + 4 * c, c, row)
-        h = load_tile(numbers, run(bias_at, 0, 16), 1)
-        h = slide(h, maps, places, row, k, k * c, numbers, w_at, co)
-        store(maps, to, pooled(h[0], h[1], h[4], h[5], stream))
-        store(maps, to + co, pooled(h[2], h[3], h[6], h[7], stream))
-        store(maps, to + 2 * co, pooled(h[8], h[9], h[12], h[13], stream))
-        store(maps, to + 3 * co, pooled(h[10], h[11], h[14], h[15], stream))
-        start, to = start + 8 * c, to + 4 * co
-    for _ in range(fours, pairs, 2):
-        h2 = load_tile(numbers, run(bias_at, 0, 8), 1)
-        h2 = slide(h2, maps, two_windows(start, c, row), row, k, k * c, numbers, w_at, co)
-        store(maps, to, pooled(h2[0], h2[1], h2[4], h2[5], stream))
-        store(maps, to + co, pooled(h2[2], h2[3], h2[6], h2[7], stream))
-        start, to = start + 4 * c, to + 2 * co
-    if pairs < block.size:
-        places4 = (start, start + c, start + row, start + row + c)
-        h1 = load_tile(numbers, run(bias_at, 0, 4), 1)
-        h1 = slide(h1, maps, places4, row, k, k * c, numbers, w_at, co)
-        store(maps, to, pooled(h1[0], h1[1], h1[2], h1[3], stream))
-
-
-@njit
-def pooling_rows(block, stream, numbers, maps, first, last):
-    """Pooled rows `first` to `last` of a block."""
-    co = block.filters
-    paired = co - co % PAIR if MANY and block.size % 2 == 0 else 0
-    for y in range(first, last):
-        for channel in range(0, paired, PAIR):
-            pooling_pair(block, stream, numbers, maps, y, channel)
-        for channel in range(paired, co, LANES):
-            pooling_one(block, stream, numbers, maps, y, channel)
-
-
 @njit
 def plain_block(block, stream, numbers, maps):
     """A block without pooling: four pixels at a time, in reading order."""
-    c, co, k, size = block.channels, block.filters, block.window, block.size
+    c, co, size = block.channels, block.filters, block.size
     row, pixels = block.input_width * c, size * size
     for channel in range(0, co, LANES):
         w_at, bias_at = block.weights + channel, block.bias + channel
@@ -172,7 +93,7 @@ def plain_block(block, stream, numbers, maps):
             start = block.input + first // size * row + first % size * c
             places = wrapped_run(start, first % size, size, c, row, 4)
             h = load_tile(numbers, run(bias_at, 0, 4), 1)
-            h = slide(h, maps, places, row, k, k * c, numbers, w_at, co)
+            h = slide(h, maps, places, row, WINDOW, WINDOW * c, numbers, w_at, co)
             to = run(block.output + first * co + channel, co, 4)
             if stream == S:
                 store_tile(maps, to, (tanh(h[0]), tanh(h[1]), tanh(h[2]), tanh(h[3])))
@@ -182,17 +103,22 @@ def plain_block(block, stream, numbers, maps):
                 store_tile(maps, to, h)
         for pixel in range(pixels - pixels % 4, pixels):
             place = (block.input + pixel // size * row + pixel % size * c,)
-            (one,) = slide((load(numbers, bias_at),), maps, place, row, k, k * c, numbers, w_at, co)
+            (one,) = slide(
+                (load(numbers, bias_at),), maps, place, row, WINDOW, WINDOW * c, numbers, w_at, co
+            )
             value = tanh(one) if stream == S else maximum(one, zeros())
             store(maps, block.output + pixel * co + channel, value)
 
 
 @njit
-def run_block(block, stream, numbers, maps, band, bands):
-    """Part `band` of `bands` of a block; one without pooling is all in the first band."""
+def run_block(block, stream, numbers, maps, work, band, bands):
+    """Part `band` of `bands` of a block; one without pooling is all in the first band.
+
+    `work` is scratch like `maps`, but no other thread's.
+    """
     if block.pools:
         first, last = band * block.size // bands, (band + 1) * block.size // bands
-        pooling_rows(block, stream, numbers, maps, first, last)
+        winograd.pooling_rows(block, stream, numbers, maps, work, first, last)
     elif band == 0:
         plain_block(block, stream, numbers, maps)
 
@@ -201,12 +127,12 @@ def run_block(block, stream, numbers, maps, band, bands):
 def first_level(images, i, blocks, numbers, maps, band, bands):
     """The pixels' rows that a band of the first level reads, and that band of both maps."""
     row = images.shape[2] * COLOURS
-    block = blocks[0]
-    first, last = 2 * (band * block.size // bands), 2 * ((band + 1) * block.size // bands)
-    at, rows = i * images.shape[1] * row + first * row, last - first + block.window - 1
-    read_pixels(images, at, rows * row, maps, block.input + first * row, MIDDLE)
-    for stream in STREAMS:
-        run_block(blocks[stream], stream, numbers, maps, band, bands)
+    size = blocks[X].size
+    first, last = band * size // bands, (band + 1) * size // bands
+    at = i * images.shape[1] * row + 2 * first * row
+    count = (2 * (last - first) + WINDOW - 1) * row
+    read_pixels(images, at, count, maps, blocks[X].input + 2 * first * row, MIDDLE)
+    stem.pooling_rows(blocks[X], blocks[S], numbers, maps, first, last)
 
 
 # ---- stages -------------------------------------------------------------------------------------
@@ -291,7 +217,7 @@ def infer_image(images, i, blocks, stages, numbers, formula, maps):
     """The age of one image, on one thread."""
     first_level(images, i, blocks, numbers, maps, 0, 1)
     for b in range(2, len(blocks)):
-        run_block(blocks[b], b % 2, numbers, maps, 0, 1)
+        run_block(blocks[b], b % 2, numbers, maps, maps, 0, 1)
     for stage in stages:
         compact(stage, X, numbers, maps)
         compact(stage, S, numbers, maps)
@@ -308,13 +234,13 @@ def infer_batch(images, blocks, stages, numbers, formula, scratch, ages):
 
 
 @njit
-def infer_rest(blocks, stages, numbers, maps, stream):
+def infer_rest(blocks, stages, numbers, maps, work, stream):
     """What is left of an image after level 2, of one stream; shared out so that both take as long.
 
     Stream X has the wider convolutions, so S also compacts X's maps of levels 1 and 2.
     """
     for b in range(4 + stream, len(blocks), 2):
-        run_block(blocks[b], stream, numbers, maps, 0, 1)
+        run_block(blocks[b], stream, numbers, maps, work, 0, 1)
     for stage in stages:
         if stream == S:
             compact(stage, S, numbers, maps)
@@ -323,13 +249,15 @@ def infer_rest(blocks, stages, numbers, maps, stream):
 
 
 @pjit
-def infer_bands(images, i, bands, blocks, stages, numbers, formula, maps, ages):
-    """The age of one image, every map cut into bands of rows."""
+def infer_bands(images, i, blocks, stages, numbers, formula, scratch, ages):
+    """The age of one image, every map cut into as many bands of rows as scratch has rows, two at
+    least. The maps are in the first row."""
+    bands, maps = len(scratch), scratch[0]
     for band in prange(bands):
         first_level(images, i, blocks, numbers, maps, band, bands)
     for band in prange(bands):
         for stream in STREAMS:
-            run_block(blocks[2 + stream], stream, numbers, maps, band, bands)
+            run_block(blocks[2 + stream], stream, numbers, maps, scratch[band], band, bands)
     for stream in prange(2):
-        infer_rest(blocks, stages, numbers, maps, stream)
+        infer_rest(blocks, stages, numbers, maps, scratch[stream], stream)
     ages[i] = regress(stages, numbers, maps, formula)
