@@ -3,14 +3,15 @@
 #
 # **Question:** What makes a convolution ten thousand times as fast as seven Python loops?
 #
-# **Minutes:** 25 · **Needs:** NumPy, Numba
+# **Minutes:** 30 · **Needs:** NumPy, Numba
 #
 # ## Goal
 #
 # The convolution of lesson 04, unchanged in what it computes, from Python's loops to nearly what
 # the processor can do. Each step has one reason: a compiler, the order of memory, vector
-# instructions, sums that stay in registers, a second core. You will read the processor's own
-# instructions, and write a kernel that says which ones it wants.
+# instructions, sums that stay in registers, a second core; and at last a formula that needs fewer
+# products. You will read the processor's own instructions, and write a kernel that says which ones
+# it wants.
 #
 # ## What you need
 #
@@ -315,6 +316,80 @@ assert np.allclose(kernel(x, w, None, (1, 1), (0, 0, 0, 0), 1), right, atol=1e-3
 print(f"the package's kernel: {speed['the package']:.1f} billion operations a second")
 
 # %% [markdown]
+# ## Fewer multiplications
+#
+# The multipliers are busy nearly all the time now. To go on, the sum itself has to change. Two
+# neighbouring results of a window of three, $y_0 = d_0 g_0 + d_1 g_1 + d_2 g_2$ and
+# $y_1 = d_1 g_0 + d_2 g_1 + d_3 g_2$, are six products. Four are enough, and fewer are not
+# (Winograd, 1980):
+#
+# $$m_0 = (d_0 - d_2)\,g_0 \quad m_1 = (d_1 + d_2)\tfrac{g_0 + g_1 + g_2}{2} \quad
+# m_2 = (d_2 - d_1)\tfrac{g_0 - g_1 + g_2}{2} \quad m_3 = (d_1 - d_3)\,g_2$$
+#
+# $$y_0 = m_0 + m_1 + m_2 \qquad y_1 = m_1 - m_2 - m_3$$
+#
+# Sums of inputs before, sums of products after, and sums of weights that are made only once. As
+# matrices, $y = A\,((G g) \odot (B d))$.
+
+# %%
+B = np.float64([[1, 0, -1, 0], [0, 1, 1, 0], [0, -1, 1, 0], [0, 1, 0, -1]])
+G = np.float64([[1, 0, 0], [0.5, 0.5, 0.5], [0.5, -0.5, 0.5], [0, 0, 1]])
+A = np.float64([[1, 1, 1, 0], [0, 1, -1, -1]])
+
+d, g = np.float64([3, 1, 4, 1]), np.float64([2, 7, 1])
+print("four products: ", A @ ((G @ g) * (B @ d)))
+print("six products:  ", np.correlate(d, g, "valid"))
+
+# %% [markdown]
+# **Predict.** An image has two directions, and the formula can be used along both, one after the
+# other. How many products for 2 x 2 results of a 3 x 3 window? How many were they as written?
+
+# %%
+patch, window = rng.normal(size=(4, 4)), rng.normal(size=(3, 3))
+products = (G @ window @ G.T) * (B @ patch @ B.T)
+results = A @ products @ A.T
+written = [[(patch[i : i + 3, j : j + 3] * window).sum() for j in (0, 1)] for i in (0, 1)]
+assert np.allclose(results, written)
+as_many = results.size * window.size
+print(f"{products.size} products instead of {as_many}, {as_many / products.size} times as many")
+
+# %% [markdown]
+# With channels, the products are summed up before $A$: sixteen products of matrices, and
+# `outer` again. The sums before and after cost time too, so the sixteen don't make it 2.25 times as
+# fast; and they cost digits, which is why larger tiles, with still fewer products, are rarely used.
+
+# %%
+patches = rng.normal(size=(1000, 4, 4, C))
+windows = rng.normal(size=(3, 3, C))
+
+
+def by_formula(kind):
+    p, w3 = patches.astype(kind), windows.astype(kind)
+    a, b, g3 = A.astype(kind), B.astype(kind), G.astype(kind)
+    before = np.einsum("ai,bj,nijc->nabc", b, b, p)
+    sums = (before * np.einsum("ai,bj,ijc->abc", g3, g3, w3)).sum(axis=3, dtype=kind)
+    return np.einsum("ia,jb,nab->nij", a, a, sums)
+
+
+def as_written(kind):
+    p, w3 = patches.astype(kind), windows.astype(kind)
+    rows = [[p[:, i : i + 3, j : j + 3] * w3 for j in (0, 1)] for i in (0, 1)]
+    return np.stack([np.stack([r.sum((1, 2, 3), dtype=kind) for r in two], 1) for two in rows], 1)
+
+
+exact = as_written(np.float64)
+assert np.allclose(by_formula(np.float64), exact)
+for compute in (as_written, by_formula):
+    off = np.sqrt(np.mean((compute(np.float32) - exact) ** 2))
+    print(
+        f"{compute.__name__:10} in float32: off by {off:.1e} of numbers of size {exact.std():.0f}"
+    )
+
+# %% [markdown]
+# When the package only wants an age, and no gradient, its pooled blocks are computed this way
+# (`minissr/kernels/inference/winograd.py`): 2 x 2 results are just what a pooling window holds, so
+# the sums after the products and the pooling are one step, in registers.
+#
 # ## All of it, on a quiet machine
 #
 # `python -m lessons.studies.kernels` runs the cells above with nobody beside them and keeps the
@@ -417,12 +492,22 @@ check("05.3")
 check("05.4")
 
 # %% [markdown]
+# **Exercise 05.5** Write `two_results(d, g)`: the pair $(y_0, y_1)$ of four numbers `d` and a
+# window `g` of three, with at most four products among them and their sums. The check counts them,
+# so take the numbers one by one and not as an array; halving costs nothing.
+
+# %%
+check("05.5")
+
+# %% [markdown]
 # ## What we learned
 #
 # - A compiler gives the first factor of hundreds; then it is the order of memory, vectors, and
 #   above all sums that never leave the registers.
 # - A good tile is as square as the registers allow: multiplications per load $PV / (P + V)$.
 # - Fixed pieces keep results the same for every number of threads.
+# - When the multipliers are busy, multiply less: sums before and after save more than half of the
+#   products of a 3 x 3 window.
 #
 # ## Next
 #

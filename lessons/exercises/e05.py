@@ -1,4 +1,4 @@
-"""Lesson 05: places in memory, tiles of registers, repeatable sums, the roofline."""
+"""Lesson 05: places in memory, tiles of registers, repeatable sums, the roofline, few products."""
 
 from __future__ import annotations
 
@@ -103,6 +103,69 @@ def roofline(answer: Any) -> None:
     same(answer, bound, cases, name="roofline", tol=1e-9)
 
 
+class Counted:
+    """A number whose products with other such numbers, and their quotients, are counted."""
+
+    products = 0
+
+    def __init__(self, value: float) -> None:
+        self.value = value
+
+    def __repr__(self) -> str:
+        return f"{self.value:g}"
+
+    def __add__(self, other: Any) -> Counted:
+        return Counted(self.value + plain(other))
+
+    def __sub__(self, other: Any) -> Counted:
+        return Counted(self.value - plain(other))
+
+    def __rsub__(self, other: Any) -> Counted:
+        return Counted(plain(other) - self.value)
+
+    def __neg__(self) -> Counted:
+        return Counted(-self.value)
+
+    def __mul__(self, other: Any) -> Counted:
+        Counted.products += isinstance(other, Counted)
+        return Counted(self.value * plain(other))
+
+    def __truediv__(self, other: Any) -> Counted:
+        Counted.products += isinstance(other, Counted)
+        return Counted(self.value / plain(other))
+
+    __radd__, __rmul__ = __add__, __mul__
+
+
+def plain(number: Any) -> Any:
+    return number.value if isinstance(number, Counted) else number
+
+
+@exercise(
+    "05.5",
+    "two_results",
+    (
+        "Name the numbers first: d0, d1, d2, d3 = d.",
+        "The four products m0 to m3 are above; halve the sums of weights with / 2.",
+        "y0 = m0 + m1 + m2, y1 = m1 - m2 - m3, with m1 = (d1 + d2) * ((g0 + g1 + g2) / 2).",
+    ),
+)
+def two_results(answer: Any) -> None:
+    rng = np.random.default_rng(0)
+    examples = [([1, 0, 0, 0], [1, 0, 0]), ([0, 0, 0, 1], [0, 0, 1])]
+    examples += [(rng.integers(-9, 10, 4), rng.integers(-9, 10, 3)) for _ in range(20)]
+    for d, g in examples:
+        case: Case = {"d": [Counted(float(v)) for v in d], "g": [Counted(float(v)) for v in g]}
+        Counted.products = 0
+        got = call(answer, case, name="two_results")
+        used = Counted.products
+        require(isinstance(got, tuple) and len(got) == 2,
+                f"two_results gave {got!r}, not the pair (y0, y1)")  # fmt: skip
+        wanted = tuple(np.correlate(np.float64(d), np.float64(g), "valid"))
+        compare(tuple(map(plain, got)), wanted, case, name="two_results")
+        require(used <= 4, f"two_results took {used} products; four are enough")
+
+
 def first_axis_fastest(place: Any, shape: Any) -> Any:
     return int(np.ravel_multi_index(place, shape, order="F"))
 
@@ -130,9 +193,21 @@ def one_after_the_other(n: Any, side: Any, c: Any, co: Any, peak: Any, bandwidth
     return operations / (operations / peak + moved / bandwidth)
 
 
+def as_written(d: Any, g: Any) -> Any:
+    d, g = attempted(d), attempted(g)
+    return tuple(d[i] * g[0] + d[i + 1] * g[1] + d[i + 2] * g[2] for i in (0, 1))
+
+
+def forgets_to_halve(d: Any, g: Any) -> Any:
+    m0, m3 = (d[0] - d[2]) * g[0], (d[1] - d[3]) * g[2]
+    m1, m2 = (d[1] + d[2]) * (g[0] + g[1] + g[2]), (d[2] - d[1]) * (g[0] - g[1] + g[2])
+    return m0 + m1 + m2, m1 - m2 - m3
+
+
 WRONG = {
     "05.1": [first_axis_fastest],
     "05.2": [forgets_the_weights],
     "05.3": [a_piece_a_thread, all_at_once],
     "05.4": [one_after_the_other],
+    "05.5": [as_written, forgets_to_halve],
 }

@@ -34,3 +34,13 @@ def roofline(n, side, c, co, peak, bandwidth):
     operations = 2 * n * out**2 * co * 9 * c
     moved = 4 * (n * side**2 * c + 9 * c * co + n * out**2 * co)  # bytes
     return operations / max(operations / peak, moved / bandwidth)
+
+
+def two_results(d, g):
+    d0, d1, d2, d3 = d
+    g0, g1, g2 = g
+    m0 = (d0 - d2) * g0
+    m1 = (d1 + d2) * ((g0 + g1 + g2) / 2)
+    m2 = (d2 - d1) * ((g0 - g1 + g2) / 2)
+    m3 = (d1 - d3) * g2
+    return m0 + m1 + m2, m1 - m2 - m3
