@@ -54,7 +54,7 @@ def test_winograds_formula_is_a_convolution(seed: int) -> None:
 def test_a_block_by_winograd(
     seed: int, stream: int, size: int, more: int, inputs: int, outputs: int
 ) -> None:
-    """Whatever the sizes, the channels, and the columns that nobody reads, in one chunk or more;
+    """Whatever the sizes, the channels, and the columns that nobody reads, in one tile or more;
     all rows, and a part of them from other scratch."""
     rng = np.random.default_rng(seed)
     c, co, width = inputs * LANES, outputs * LANES, 2 * size + 2 + more

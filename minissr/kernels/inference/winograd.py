@@ -44,10 +44,10 @@ from minissr.kernels.simd import LANES, add, load, load_tile, run, store, store_
 
 PLACES = 16  # numbers of a transformed 4 x 4 patch
 MIDDLE = 5  # the place (1, 1)
-# Windows in a tile of two registers: as many as there are registers for. The sums are short, one
-# term a channel, so what a tile costs at its ends counts.
+# Windows that are computed together, a tile of two registers: as many as there are registers for.
+# The sums are short, one term a channel, so what a tile costs at its ends counts. And few enough
+# for their patches and products to stay in the first-level cache.
 TILE = 12 if LANES == 16 else 6
-CHUNK = 2 * TILE  # windows whose patches are there at one time, with what becomes of them
 
 G = np.array([[1, 0, 0], [0.5, 0.5, 0.5], [0.5, -0.5, 0.5], [0, 0, 1]])
 
@@ -60,15 +60,15 @@ def transformed(w: np.ndarray, bias: np.ndarray) -> tuple[np.ndarray, np.ndarray
 
 
 def room(channels: int, filters: int) -> int:
-    """Numbers of scratch that a block needs: a chunk's patches and products."""
+    """Numbers of scratch that a block needs: a tile's patches and products."""
     return PLACES * (stride(channels) + stride(filters))
 
 
 @njit(forceinline=True)
 def stride(channels):
-    """From one place of a chunk to the next: a cache line more than it holds, because sixteen
+    """From one place of a tile to the next: a cache line more than it holds, because sixteen
     lines whose distance is a power of two fall into the same few sets of a cache."""
-    return CHUNK * channels + 16
+    return TILE * channels + 16
 
 
 @njit(forceinline=True)
@@ -115,24 +115,21 @@ def transform_patches(maps, at, c, row, count, work, to):
 
 
 @njit
-def multiply_patches(block, numbers, work, patches, products, windows):
-    """The 16 products of matrices, of the chunk's first `windows` patches; and of whatever is
-    there up to a whole tile, which nobody reads."""
+def multiply_patches(block, numbers, work, patches, products):
+    """The 16 products of matrices, of a whole tile whatever it holds."""
     c, co = block.channels, block.filters
     for place in range(PLACES):
         w_at, start = block.weights + place * c * co, block.bias + place * co
-        for window in range(0, windows, TILE):
-            rows = run(patches + place * stride(c) + window * c, c, TILE)
-            to = products + place * stride(co) + window * co
-            for channel in range(0, co - PAIR + 1, PAIR):
-                sums = load_tile(numbers, run(start + channel, 0, TILE), 2)
-                sums = slide(sums, work, rows, 0, 1, c, numbers, w_at + channel, co)
-                store_tile(work, run(to + channel, co, TILE), sums)
-            if co % PAIR:
-                channel = co - LANES
-                last = load_tile(numbers, run(start + channel, 0, TILE), 1)
-                last = slide(last, work, rows, 0, 1, c, numbers, w_at + channel, co)
-                store_tile(work, run(to + channel, co, TILE), last)
+        rows, to = run(patches + place * stride(c), c, TILE), products + place * stride(co)
+        for channel in range(0, co - PAIR + 1, PAIR):
+            sums = load_tile(numbers, run(start + channel, 0, TILE), 2)
+            sums = slide(sums, work, rows, 0, 1, c, numbers, w_at + channel, co)
+            store_tile(work, run(to + channel, co, TILE), sums)
+        if co % PAIR:
+            channel = co - LANES
+            last = load_tile(numbers, run(start + channel, 0, TILE), 1)
+            last = slide(last, work, rows, 0, 1, c, numbers, w_at + channel, co)
+            store_tile(work, run(to + channel, co, TILE), last)
 
 
 @njit(forceinline=True)
@@ -152,13 +149,16 @@ def pool_products(work, at, co, stream, maps, to):
 
 @njit
 def pooling_rows(block, stream, numbers, maps, work, first, last):
-    """Pooled rows `first` to `last` of a block, a chunk of windows at a time in reading order."""
+    """Pooled rows `first` to `last` of a block, a tile of windows at a time in reading order.
+
+    A last tile that is not full computes what is left in `work`, and nobody reads it.
+    """
     c, co, size = block.channels, block.filters, block.size
     row, end = block.input_width * c, last * size
     patches = block.work
     products = patches + PLACES * stride(c)
-    for start in range(first * size, end, CHUNK):
-        windows = min(CHUNK, end - start)
+    for start in range(first * size, end, TILE):
+        windows = min(TILE, end - start)
         i = 0
         while i < windows:
             y, x = (start + i) // size, (start + i) % size
@@ -166,7 +166,7 @@ def pooling_rows(block, stream, numbers, maps, work, first, last):
             corner = block.input + 2 * y * row + 2 * x * c
             transform_patches(maps, corner, c, row, count, work, patches + i * c)
             i += count
-        multiply_patches(block, numbers, work, patches, products, windows)
+        multiply_patches(block, numbers, work, patches, products)
         for i in range(windows):
             to = block.output + (start + i) * co
             pool_products(work, products + i * co, co, stream, maps, to)
