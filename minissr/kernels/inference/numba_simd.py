@@ -49,7 +49,7 @@ BLOCK = np.dtype(
         ("input", np.int64),  # place of the map it reads
         ("input_width", np.int64),  # pixels from one row of that map to the next
         ("channels", np.int64),
-        ("weights", np.int64),  # see below
+        ("weights", np.int64),  # laid out as the head of this module tells
         ("bias", np.int64),
         ("filters", np.int64),
         ("output", np.int64),
@@ -84,30 +84,27 @@ STAGE = np.dtype(
 
 @njit
 def plain_block(block, stream, numbers, maps):
-    """A block without pooling: four pixels at a time, in reading order."""
+    """A block without pooling: eight pixels at a time in reading order, the last ones singly."""
     c, co, size = block.channels, block.filters, block.size
     row, pixels = block.input_width * c, size * size
+    k = WINDOW * c
     for channel in range(0, co, LANES):
         w_at, bias_at = block.weights + channel, block.bias + channel
-        for first in range(0, pixels - 3, 4):
+        to = block.output + channel
+        for first in range(0, pixels - 7, 8):
             start = block.input + first // size * row + first % size * c
-            places = wrapped_run(start, first % size, size, c, row, 4)
-            h = load_tile(numbers, run(bias_at, 0, 4), 1)
-            h = slide(h, maps, places, row, WINDOW, WINDOW * c, numbers, w_at, co)
-            to = run(block.output + first * co + channel, co, 4)
-            if stream == S:
-                store_tile(maps, to, (tanh(h[0]), tanh(h[1]), tanh(h[2]), tanh(h[3])))
-            else:
-                low = zeros()
-                h = (maximum(h[0], low), maximum(h[1], low), maximum(h[2], low), maximum(h[3], low))
-                store_tile(maps, to, h)
-        for pixel in range(pixels - pixels % 4, pixels):
+            places = wrapped_run(start, first % size, size, c, row, 8)
+            h = load_tile(numbers, run(bias_at, 0, 8), 1)
+            h = slide(h, maps, places, row, WINDOW, k, numbers, w_at, co)
+            store_tile(maps, run(to + first * co, co, 8), h)
+        for pixel in range(pixels - pixels % 8, pixels):
             place = (block.input + pixel // size * row + pixel % size * c,)
-            (one,) = slide(
-                (load(numbers, bias_at),), maps, place, row, WINDOW, WINDOW * c, numbers, w_at, co
-            )
-            value = tanh(one) if stream == S else maximum(one, zeros())
-            store(maps, block.output + pixel * co + channel, value)
+            one = (load(numbers, bias_at),)
+            one = slide(one, maps, place, row, WINDOW, k, numbers, w_at, co)
+            store(maps, to + pixel * co, one[0])
+    for i in range(block.output, block.output + pixels * co, LANES):
+        value = load(maps, i)
+        store(maps, i, tanh(value) if stream == S else maximum(value, zeros()))
 
 
 @njit
