@@ -34,6 +34,9 @@ MODEL, AVERAGE = "model", "average"
 CLOCK = ("seconds", "images_per_s")
 
 
+DIGITS = 4  # decimals of the best epoch's error
+
+
 @dataclass
 class Progress:
     """How far a training is.
@@ -47,7 +50,7 @@ class Progress:
     error_sum : float
         Sum of their absolute errors, in years.
     best : dict or None
-        `epoch` and `val_mae` of the best epoch.
+        `epoch` and `val_mae` of the best epoch, the latter to DIGITS decimals of a year.
     history : list of dict
         The lines of metrics.jsonl; those of this process with times, others without.
     """
@@ -88,9 +91,12 @@ class Progress:
         self.epoch += 1
         self.batch = self.images = 0
         self.error_sum = 0.0
-        if self.best is not None and record["val_mae"] >= self.best["val_mae"]:
+        # The figure goes into the checkpoint, whose bytes should not change with the order in which
+        # some later inference kernel adds up an age.
+        error = round(record["val_mae"], DIGITS)
+        if self.best is not None and error >= self.best["val_mae"]:
             return False
-        self.best = {"epoch": record["epoch"], "val_mae": record["val_mae"]}
+        self.best = {"epoch": record["epoch"], "val_mae": error}
         return True
 
     def to_json(self) -> dict[str, Any]:
