@@ -1,8 +1,8 @@
 """The first block of both streams: they read the same pixels, so one pass computes both.
 
 A tile has three registers of channels, whichever stream they belong to: the more of them share a
-pixel, the fewer loads there are for a multiplication. Three colours are too short a sum for
-`winograd` to pay.
+pixel, the fewer loads there are for a multiplication. `winograd` is not used: its patches are
+registers of channels, and there are three colours.
 """
 
 from __future__ import annotations
