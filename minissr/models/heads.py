@@ -42,7 +42,7 @@ class StageAnswer(NamedTuple):
     hidden: dict[str, Tensor]
 
 
-class PredictionBlock(Module):
+class PredictionBlock(Module, fusible=True):
     """From both streams' compact features to p and eta of one stage.
 
     A dense layer a stream, the product of the two, a shared layer (`mix`), then one layer for p
@@ -104,7 +104,7 @@ class PredictionBlock(Module):
         return activate(self.p(mixed), self.activation_p), ops.tanh(self.eta(mixed)), hidden
 
 
-class FusionBlock(Module):
+class FusionBlock(Module, fusible=True):
     """One stage: compact both streams' maps, then delta and the prediction block.
 
     Parameters

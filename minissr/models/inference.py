@@ -114,8 +114,8 @@ class LayerRun:
 
 def fits(model: Module, preprocessing: Preprocessing) -> bool:
     """Whether the fused kernel computes this network, here and now: an SSR-Net of whole registers,
-    in NumPy arrays, where Numba is the backend."""
-    if not isinstance(model, SSRNet) or cpu_backend() != "numba":
+    no part of it replaced, in NumPy arrays, where Numba is the backend."""
+    if not isinstance(model, SSRNet) or not model.may_fuse or cpu_backend() != "numba":
         return False
     from minissr.kernels.simd import LANES
 

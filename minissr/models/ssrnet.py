@@ -223,7 +223,7 @@ def check_settings(settings: Settings) -> None:
     )
 
 
-class SSRNet(Module):
+class SSRNet(Module, fusible=True):
     """Age from a face by soft stagewise regression.
 
     Parameters

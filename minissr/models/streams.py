@@ -20,7 +20,7 @@ TANH_MAX, RELU_AVG = ("tanh", "max"), ("relu", "avg")
 KINDS = {"two": (TANH_MAX, RELU_AVG), "alike": (RELU_AVG, RELU_AVG), "one": (None, RELU_AVG)}
 
 
-class TwoStreams(Module):
+class TwoStreams(Module, fusible=True):
     """Two streams of four blocks (Yang et al. 2018, 3.4): different activations and poolings.
 
     Parameters
@@ -104,12 +104,7 @@ class TwoStreams(Module):
 
     def together(self, images: Tensor) -> bool:
         """Whether all blocks are computed as one op each, the first level's two as one together."""
-        return (
-            self.differ
-            and self.may_fuse
-            and images.dtype == np.uint8
-            and all(block.may_fuse for block in (*self.s, *self.x))
-        )
+        return self.differ and images.dtype == np.uint8 and self.may_fuse
 
     def train_forward(self, images: Tensor) -> list[tuple[Tensor, Tensor]]:
         """`forward` of pixels in training; all moving statistics follow at the end."""

@@ -57,7 +57,7 @@ def choice(what: str, name: str, table: dict[str, Any]) -> Any:
     return table[name]
 
 
-class Conv2d(Module):
+class Conv2d(Module, fusible=True):
     """Convolution: slide a (KH, KW) window over the image and take a weighted sum.
 
     Parameters
@@ -137,7 +137,7 @@ class DepthwiseConv2d(Conv2d):
         )
 
 
-class Dense(Module):
+class Dense(Module, fusible=True):
     """A fully connected layer.
 
     Parameters
@@ -181,7 +181,7 @@ class Dense(Module):
         return self.w.size
 
 
-class BatchNorm(Module):
+class BatchNorm(Module, fusible=True):
     """Batch normalisation over the last axis (Ioffe & Szegedy 2015).
 
     In training the statistics are the batch's, and the moving ones follow them:
@@ -263,7 +263,7 @@ def check_batch(x: Tensor) -> None:
         )
 
 
-class Dropout(Module):
+class Dropout(Module, fusible=True):
     """In training, zero each number with probability `rate` and divide the rest by 1 - rate."""
 
     def __init__(self, rate: float) -> None:
@@ -286,7 +286,7 @@ class Dropout(Module):
         return self.rate
 
 
-class StreamBlock(Module):
+class StreamBlock(Module, fusible=True):
     """One block of a stream: convolution, batch norm, activation, pooling (Yang et al. 2018, 3.4).
 
     Parameters

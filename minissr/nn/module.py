@@ -77,6 +77,13 @@ class Module:
 
     A subclass assigns its parts in `__init__` and computes in `forward`.
 
+    Parameters
+    ----------
+    fusible : bool
+        Of the class, `class Dense(Module, fusible=True)`: there are fused ops and kernels that do
+        what its `forward` says without calling it. Not inherited: a subclass may compute something
+        else, and then has to be asked.
+
     Attributes
     ----------
     training : bool
@@ -98,6 +105,10 @@ class Module:
     training: bool = True
     fused: bool = True
     _buffers: ClassVar[tuple[str, ...]] = ()
+    _fused_forward: ClassVar[Callable[..., Any] | None] = None  # what fused ops stand for
+
+    def __init_subclass__(cls, *, fusible: bool = False) -> None:
+        cls._fused_forward = cls.forward if fusible else None
 
     def forward(self, *inputs: Any, **settings: Any) -> Any:
         raise NotImplementedError
@@ -113,8 +124,20 @@ class Module:
 
     @property
     def may_fuse(self) -> bool:
-        """Whether a fused shortcut is allowed here and now."""
-        return self.fused and not _composed.get()
+        """Whether a shortcut may stand here and now for this module and all its parts.
+
+        Not where one of them was replaced, by a subclass or by another `forward`: a shortcut
+        would read its parameters and pass its computation by.
+        """
+        if _composed.get():
+            return False
+        return all(part.fused and part.computes_as_fused for part in self.modules())
+
+    @property
+    def computes_as_fused(self) -> bool:
+        """Whether `forward` is the one that fused ops stand for."""
+        forward = getattr(self.forward, "__func__", None)  # None: a plain function, put on self
+        return forward is not None and forward is type(self)._fused_forward
 
     # ---- parts --------------------------------------------------------------------------------
 

@@ -153,6 +153,21 @@ def test_composed_forbids_shortcuts_inside_the_block_only():
     assert not layer.may_fuse
 
 
+def test_a_subclass_is_not_what_fused_ops_stand_for_unless_it_says_so():
+    class Scaled(Dense):
+        def forward(self, x):
+            return super().forward(x) * 2.0
+
+    class Renamed(Dense, fusible=True):
+        pass
+
+    rng = np.random.default_rng(0)
+    assert Dense(2, 2, rng=rng).may_fuse
+    assert not Scaled(2, 2, rng=rng).may_fuse
+    assert Renamed(2, 2, rng=rng).may_fuse
+    assert not Outer().may_fuse
+
+
 def test_same_generator_same_weights():
     one, two = (Conv2d(3, 4, 3, rng=np.random.default_rng(5)) for _ in range(2))
     assert np.array_equal(one.w.data, two.w.data)
