@@ -276,7 +276,7 @@ def walk_back(roots: Sequence[tuple[Tensor, Array]], retain_graph: bool = False)
     # Which of those, by the node's number and output, are arrays that nobody else holds.
     owned: set[tuple[int, int]] = set()
 
-    def deliver(tensor: Tensor, piece: Array, new: bool = False) -> None:
+    def deliver(tensor: Tensor, piece: Array, new: bool = False, added: bool = False) -> None:
         node = tensor.creator
         if node is None or tensor._keep_grad:
             tensor._accumulate(piece)
@@ -286,7 +286,7 @@ def walk_back(roots: Sequence[tuple[Tensor, Array]], retain_graph: bool = False)
             pending[node] = [None] * len(node.outputs)
             heapq.heappush(heap, node)
         sofar = pending[node][tensor.output]
-        if sofar is not None and sofar is not piece:  # or it has been added already
+        if sofar is not None and not added:
             # Not in place: the piece may be another input's gradient too.
             piece, new = sofar + piece, True
         pending[node][tensor.output] = piece
@@ -306,13 +306,15 @@ def walk_back(roots: Sequence[tuple[Tensor, Array]], retain_graph: bool = False)
     while heap:
         node = heapq.heappop(heap)
         new = node.function.new_grads
-        node.context.onto = room(node.inputs[0]) if new and node.inputs else None
+        onto = node.context.onto = room(node.inputs[0]) if new and node.inputs else None
         input_grads = node.input_grads(pending.pop(node))
         node.context.onto = None
         for tensor, needed, piece in zip(
             node.inputs, node.context.needs_grad, input_grads, strict=True
         ):
             if needed:
-                deliver(tensor, piece, new)
+                # What comes back in the room that was offered has been added there already. Any
+                # other array counts, also one that came before: both gradients of a sum are one.
+                deliver(tensor, piece, new, added=onto is not None and piece is onto)
         if not retain_graph:
             node.release()
