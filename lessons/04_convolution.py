@@ -73,16 +73,16 @@ assert np.allclose(y, ops.conv2d(Tensor(x), Tensor(w), Tensor(b)).data)
 # The border is lost: a 3 x 3 window fits into $H$ rows at $H - 2$ places. SSR-Net lets it be lost,
 # other networks put zeros around the picture first.
 #
-# **Predict.** How many multiplications is the first layer of SSR-Net, from 64 x 64 x 3 to 62 x 62 x
-# 16, for one picture? And its second stream does it again.
+# **Predict.** How many multiplications is the first layer of SSR-Net for one picture, from 64 x 64
+# x 3 to 62 x 62 x 16, in the smaller of its two streams? The other makes 32 channels of the same.
 
 # %%
 first = 62 * 62 * 16 * 3 * 3 * 3
-print(f"{first:,} multiplications, {2 * first * 50:,} for both streams and a batch of 50")
+print(f"{first:,} multiplications, {3 * first * 50:,} for both streams and a batch of 50")
 assert first == 1_660_608
 
 # %% [markdown]
-# A Python loop manages some ten million steps a second, so a batch would take it a quarter of a
+# A Python loop manages some ten million steps a second, so a batch would take it nearly half a
 # minute, and there are deeper layers. The loops have to go where they are fast.
 #
 # ## Nine matrix products

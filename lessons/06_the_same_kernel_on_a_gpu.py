@@ -329,9 +329,10 @@ print("8 channels, without the second:", wrong_results("random", barriers=("fetc
 (x, w, right), C = whole, 16
 
 # %% [markdown]
-# With 8 channels there is one slice and nothing to overwrite: the mistake is there, and no result
-# shows it. A race may hide for years. So a test that compares results, in however many orders, is
-# not enough; something has to watch *who wrote what since the last barrier*.
+# With 8 channels there is one slice: nothing is fetched again, and the second barrier has nothing
+# to do. No test can miss it there, so sizes must be chosen for which every barrier matters. And
+# where a race does exist, the orders that were tried may be lucky: it may hide for years. So
+# besides comparing results, something has to watch *who wrote what since the last barrier*.
 #
 # ## The package's emulator
 #

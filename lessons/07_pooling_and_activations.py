@@ -157,8 +157,9 @@ assert ties(after_relu)[1] > 0.2
 # Wherever the ReLU made everything zero, all four tie. At a tie the maximum has a kink (lesson 03),
 # there is no slope, and a convention must say what to do. `minissr` takes the first in reading
 # order, as most frameworks do; sharing equally would be as good. What is *not* a convention is to
-# give everything to each of them. The paper's streams avoid the question, by the way: the ReLU goes
-# with the average, the maximum with the tanh.
+# give everything to each of them. The blocks of the paper's streams avoid the question: the ReLU
+# goes with the average, the maximum with the tanh. Where a stage reads them (lesson 13) it comes
+# back: there a maximum follows a ReLU, and windows of nothing but zeros are common.
 
 # %%
 tied = np.zeros((1, 2, 2, 1))

@@ -53,27 +53,29 @@ start = (pixels - pixels.mean(axis=0)) / pixels.std(axis=0)  # (200, 768)
 
 
 def spreads(size, normalise, layers=10, units=200):
-    """The standard deviation going into each activation."""
+    """For each activation: the standard deviation going into it, and its mean slope there."""
     rng, h, seen = np.random.default_rng(0), start, []
     for _ in range(layers):
         z = h @ rng.normal(0, size * h.shape[1] ** -0.5, (h.shape[1], units))
         if normalise:
             z = (z - z.mean(axis=0)) / np.sqrt(z.var(axis=0) + 1e-3)
-        seen.append(z.std())
         h = np.tanh(z)
-    return seen
+        seen.append((z.std(), (1 - h**2).mean()))
+    return np.array(seen)  # (layers, 2)
 
 
 for size in (0.5, 1.0, 2.0):
-    print(f"weights x {size}: from {spreads(size, False)[0]:.2f} to {spreads(size, False)[-1]:.5f}")
-assert spreads(0.5, False)[-1] < 0.01
+    seen, slope = spreads(size, False).T
+    print(f"weights x {size}: from {seen[0]:.2f} to {seen[-1]:.5f}, mean slope {slope.mean():.2f}")
+assert spreads(0.5, False)[-1, 0] < 0.01
+assert spreads(2.0, False)[:, 1].max() < 0.5
 
 # %%
 fig, axes = style.figure(1, 2, width=7.4, height=2.8)
 looks = {2.0: ("^-", style.RED), 1.0: ("o--", style.BLUE), 0.5: ("v:", style.GREEN)}
 for ax, normalise, title in zip(axes, (False, True), ("as it comes", "batch norm"), strict=True):
     for size, (mark, colour) in looks.items():
-        seen = spreads(size, normalise)
+        seen, _ = spreads(size, normalise).T
         ax.semilogy(range(1, 11), seen, mark, color=colour, label=f"weights x {size}")
     style.label(ax, "layer", "spread (logarithmic)", title)
     ax.set_ylim(3e-4, 10)
@@ -81,12 +83,14 @@ axes[0].legend()
 style.show(
     fig,
     "Spread going into each of ten layers. As it comes, half-sized weights let it fall by a factor "
-    "of hundreds and double-sized ones hold it where tanh is flat; with batch norm all are near 1.",
+    "of hundreds and double-sized ones hold it where tanh is rather flat; with batch norm all are "
+    "near 1.",
 )
 
 # %% [markdown]
-# Small weights whisper until nothing is heard, large ones shout until every tanh is flat. The right
-# size exists, but training does not stay there. So let each layer correct itself.
+# Small weights whisper until nothing is heard. Double-sized ones keep every layer so loud that its
+# tanh passes on, on average, less than half of a gradient. The right size exists, but training does
+# not stay there. So let each layer correct itself.
 #
 # ## Forward
 #

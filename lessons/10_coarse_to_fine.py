@@ -240,8 +240,9 @@ assert bins[np.argmin(bins / np.log(bins))] == 3
 
 # %% [markdown]
 # $s^K$ classes cost $sK$ neurons. For a given number of classes $C$ that is $s \ln C / \ln s$, and
-# $s/\ln s$ is smallest at $s = e$. Among whole numbers three is the best: the paper's (3, 3, 3) is
-# as thrifty as stages can be.
+# $s/\ln s$ is smallest at $s = e$. Among whole numbers three is the best for the classes it gives.
+# (For just 1,000 classes twos and fours above get by with one neuron fewer, because seven stages of
+# three give 2,187.) For 27 classes nothing is thriftier than the paper's (3, 3, 3).
 #
 # In the network a bin is more than a neuron: it has a column of weights in each layer of its
 # stage's prediction block (lesson 13). The package counts them.
@@ -396,7 +397,8 @@ hint("10.5")
 #
 # - Stages write the age in digits: bin $i$ of stage $k$ adds $i \, w_k$ years, with
 #   $w_k = V/\prod_{j \le k} s_j$ (Eq. 3). DEX is one stage.
-# - $\sum s_k$ neurons resolve $\prod s_k$ classes; three bins a stage are the thriftiest.
+# - $\sum s_k$ neurons resolve $\prod s_k$ classes; three bins a stage are the thriftiest
+#   for the classes they give.
 # - The fine stage is shared, and what it must answer jumps where coarse bins meet.
 #
 # ## Next

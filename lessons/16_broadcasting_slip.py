@@ -8,7 +8,8 @@
 # ## Goal
 #
 # To see how two shapes, (N,) and (N, 1), turned a loss into another one, to train both, and to
-# find the difference with *stage health*: three numbers a stage that every training of ours prints.
+# find the difference with *stage health*: a few numbers a stage, by which every training of ours
+# tells the live ones.
 #
 # ## What you need
 #
@@ -215,9 +216,12 @@ moved = {w: [max(s["own_std"] for s in r["history"][-1]["stage_health"]) for r i
 assert max(moved["with the slip"]) < min(moved["as printed"])
 
 # %% [markdown]
-# There it is: nearly the same error, and entirely different insides. With the slip the numerators
-# hardly look at the face; the ages come from the widths alone. It shows at the ends, too:
-# the youngest answer is several years older, because widths can only be halved by $\Delta < 1$.
+# There it is: nearly the same error, and entirely different insides. With the slip stage 1 hardly
+# looks at the face, with any seed; the others still move a little after so short a training. After
+# a longer one on real faces (`released-slip` in the ablation's report, in `benchmarks/results`) no
+# stage moves with any of three seeds, and the ages come from the widths alone. It shows at the
+# ends, too: the youngest answer is several years older, because widths can only be halved by
+# $\Delta < 1$.
 #
 # ## The authors' files
 #

@@ -50,7 +50,7 @@ faces = draw_faces(8, stream="test")[0]
 
 
 def predict_with(backend):
-    """A function without arguments that predicts the faces, and its first answer."""
+    """A function without arguments that predicts the faces."""
     model = registry.build("ssrnet", rng=np.random.default_rng(0)).to(backend).eval()
 
     def run():
@@ -203,8 +203,9 @@ speedup = medians["numba", 1, 64] / medians["numba", 2, 64]
 print(f"two threads are {speedup:.2f} times as fast as one")
 
 # %% [markdown]
-# Even on an idle machine it isn't 2. A part of the work, a share $1 - a$, can't be divided, and so
-# with $n$ threads the most there can be is Amdahl's
+# Even on an idle machine it is seldom quite 2 (and now and then more: two cores have two caches). A
+# part of the work, a share $1 - a$, can't be divided, and so with $n$ threads the most there can be
+# is Amdahl's
 #
 # $$S(n) = \frac{1}{(1 - a) + a / n}$$
 #
@@ -238,8 +239,8 @@ print(f"matrix product {limit:.0f} GFLOP/s, our network on 8 faces {ours:.0f} GF
 # %% [markdown]
 # ## Break it
 #
-# The classic mistake: timing the wrong thing. `broken=True` starts the clock of one side before its
-# network is built, and of the other after.
+# The classic mistake: timing the wrong thing. `broken=True` starts the clock before the network is
+# built and warm.
 
 
 # %%

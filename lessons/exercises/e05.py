@@ -66,10 +66,12 @@ def repeatable_sum(answer: Any) -> None:
             got = call(answer, case, name="repeatable_sum")
             require(isinstance(got, tuple) and len(got) == 2,
                     f"repeatable_sum gave {got!r}, not the pair (sum, pieces)")  # fmt: skip
+            kind = np.asarray(got[0]).dtype
+            require(kind == np.float32, f"the sum is {kind}; all sums are to be float32")
             compare(got[0], values.sum(dtype=np.float64), case, tol=1e-3, name="repeatable_sum")
             require(size < 1000 or got[1] >= 8,
                     f"{size} numbers in {got[1]} piece(s); at least 8")  # fmt: skip
-            results.append(float(got[0]))
+            results.append((float(got[0]), int(got[1])))
         require(
             len(set(results)) == 1,
             f"repeatable_sum of {size} numbers on 1 to 8 threads gave {sorted(set(results))}",
@@ -183,6 +185,11 @@ def a_piece_a_thread(values: Any, threads: Any) -> Any:
     return total, len(pieces)
 
 
+def pieces_hidden_by_float64(values: Any, threads: Any) -> Any:
+    pieces = np.array_split(attempted(values).astype(np.float64), 8 * threads)
+    return sum(piece.sum() for piece in pieces), len(pieces)
+
+
 def all_at_once(values: Any, threads: Any) -> Any:
     return attempted(values).sum(), 1
 
@@ -207,7 +214,7 @@ def forgets_to_halve(d: Any, g: Any) -> Any:
 WRONG = {
     "05.1": [first_axis_fastest],
     "05.2": [forgets_the_weights],
-    "05.3": [a_piece_a_thread, all_at_once],
+    "05.3": [a_piece_a_thread, pieces_hidden_by_float64, all_at_once],
     "05.4": [one_after_the_other],
     "05.5": [as_written, forgets_to_halve],
 }

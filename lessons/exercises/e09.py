@@ -116,7 +116,10 @@ def spread(answer):
         doubled = np.asarray(call(answer, {"p": p, "V": 180.0}, name="spread"), np.float64)
         compare(doubled, 2 * got, {"p": p, "V": 180.0}, name="spread")
         told.append(float(got[0]))
-    require(abs(told[0]) < 1e-9, f"one bin has everything, and your spread is {told[0]}, not 0")
+    certain = {"p": np.eye(9), "V": 90.0}
+    compare(call(answer, certain, name="spread"), np.zeros(9), certain, name="spread")
+    all_three = {"p": np.concatenate([sure, near, torn]), "V": 90.0}
+    compare(call(answer, all_three, name="spread"), told, all_three, name="spread")
     require(
         told[0] < told[1] < told[2],
         f"half each in bins 3 and 5 gave {told[1]}, in bins 1 and 7 {told[2]}; "
@@ -144,5 +147,7 @@ WRONG = {
     "09.5": [
         lambda p, V: 1 - p.max(axis=1),  # not in years
         lambda p, V: p @ (np.arange(p.shape[1]) * V / p.shape[1]),
+        lambda p, V: p @ (np.abs(np.arange(p.shape[1]) - 4) * V / p.shape[1]),  # from the middle
+        lambda p, V: right.spread(p, V).sum(keepdims=True),  # of all faces
     ],
 }

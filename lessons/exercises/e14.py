@@ -19,8 +19,8 @@ from lessons.solutions import e14 as right
 def step_schedule(answer):
     cases = [
         {"step": step, "lr": 0.002, "epochs": epochs, "steps_per_epoch": 4}
-        for epochs in (3, 6, 90)
-        for step in (0, 4 * epochs // 3 - 1, 4 * epochs // 3, 8 * epochs // 3, 4 * epochs - 1)
+        for epochs in (3, 6, 10, 90)
+        for step in range(0, 4 * epochs, 4 if epochs == 10 else 1)
     ]
     same(answer, right.step_schedule, cases, name="step_schedule", tol=1e-12)
 
@@ -96,6 +96,7 @@ def weights(answer):
 WRONG = {
     "14.1": [
         lambda step, lr, epochs, n: lr * 0.1 ** (step // (epochs // 3)),  # steps, not epochs
+        lambda step, lr, epochs, n: lr * 0.1 ** (step // (epochs // 3 * n)),  # 10 epochs: 3 thirds
         lambda step, lr, epochs, n: lr,
     ],
     "14.2": [
