@@ -92,6 +92,11 @@ class PredictionBlock(Module, fusible=True):
         self.activation_s, self.activation_x = activation_s, activation_x
         self.activation_mix, self.activation_p = activation_mix, activation_p
 
+    @property
+    def activations(self) -> tuple[str, str, str, str]:
+        """Those of s, x, mix and p."""
+        return self.activation_s, self.activation_x, self.activation_mix, self.activation_p
+
     def forward(self, s: Tensor, x: Tensor) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
         """s (N, features_s), x (N, features_x) -> p (N, S), eta (N, S), hidden layers by name."""
         hidden = {
@@ -165,6 +170,14 @@ class FusionBlock(Module, fusible=True):
         return StageAnswer(p, eta, delta, hidden)
 
     @property
+    def set_as_fused(self) -> bool:
+        convs, p = (self.conv_s, self.conv_x), self.prediction
+        denses = [layer for layer in (self.delta, p.s, p.x, p.mix, p.p, p.eta) if layer is not None]
+        return all(conv.plain and conv.w.shape[:2] == (1, 1) for conv in convs) and all(
+            dense.b is not None for dense in denses
+        )
+
+    @property
     def layers(self) -> Parameters:
         """The parameters as the op for all stages together takes them."""
         p = self.prediction
@@ -189,32 +202,23 @@ def joined_answers(
     if not may_answer_together(stages):
         each = zip(stages, maps, strict=True)
         return join_answers([stage(*pair, rng) for stage, pair in each])
-    first = stages[0].prediction
     return ops.stage_answers(
         maps,
         [stage.layers for stage in stages],
         pools=[stage.pool for stage in stages],
-        activations=(
-            first.activation_s,
-            first.activation_x,
-            first.activation_mix,
-            first.activation_p,
-        ),
+        activations=stages[0].prediction.activations,
         masks=dropout_masks(stages, maps[0][0], rng),
     )
 
 
 def may_answer_together(stages: Sequence[FusionBlock]) -> bool:
     """Whether one op computes these stages: alike, and softmax for p alone."""
-    kinds = {
-        (p.activation_s, p.activation_x, p.activation_mix, p.activation_p)
-        for p in (stage.prediction for stage in stages)
-    }
+    if not all(stage.may_fuse for stage in stages):
+        return False
+    kinds = {stage.prediction.activations for stage in stages}
     known = {*ACTIVATIONS, "none"}
-    return (
-        all(stage.may_fuse for stage in stages)
-        and len(kinds) == 1
-        and all(set(kind) <= known and "softmax" not in kind[:3] for kind in kinds)
+    return len(kinds) == 1 and all(
+        set(kind) <= known and "softmax" not in kind[:3] for kind in kinds
     )
 
 

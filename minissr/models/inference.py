@@ -113,27 +113,19 @@ class LayerRun:
 
 
 def fits(model: Module, preprocessing: Preprocessing) -> bool:
-    """Whether the fused kernel computes this network, here and now: an SSR-Net of whole registers,
-    no part of it replaced, in NumPy arrays, where Numba is the backend."""
+    """Whether the fused kernel computes this network, here and now: an SSR-Net of whole registers
+    and 3x3 windows, no part of it replaced, in NumPy arrays, where Numba is the backend."""
     if not isinstance(model, SSRNet) or not model.may_fuse or cpu_backend() != "numba":
         return False
     from minissr.kernels.simd import LANES
 
-    settings = model.settings
-    whole = settings.filters_s % LANES == 0 and settings.filters_x % LANES == 0
-    usual = settings.streams == "two" and set(activations(settings)) <= {*ACTIVATIONS, "none"}
+    streams = model.streams
+    shapes = [block.conv.w.shape for block in (*streams.s, *streams.x)]
+    whole = all(shape[:2] == (3, 3) and shape[3] % LANES == 0 for shape in shapes)
+    named = {name for stage in model.stages for name in stage.prediction.activations}
+    usual = streams.differ and named <= {*ACTIVATIONS, "none"}
     here = array_module(next(model.parameters()).data) is np and model.dtype == np.float32
-    return whole and usual and here and settings.image_size == preprocessing.size
-
-
-def activations(settings: Any) -> tuple[str, str, str, str]:
-    """Those of the layers x, s, mix and p."""
-    return (
-        settings.activation_x,
-        settings.activation_s,
-        settings.activation_mix,
-        settings.activation_p,
-    )
+    return whole and usual and here and model.settings.image_size == preprocessing.size
 
 
 class Plan:
@@ -164,7 +156,7 @@ class Plan:
         self.blocks = self.plan_blocks(model, preprocessing)
         self.stages = np.array(
             [
-                self.plan_stage(stage, level, model.settings)
+                self.plan_stage(stage, level)
                 for stage, level in zip(model.stages, model.levels, strict=True)
             ],
             kernel.STAGE,
@@ -219,7 +211,7 @@ class Plan:
         place = self.room(work)
         return np.array([(*record, place) for record in records], self.kernel.BLOCK)
 
-    def plan_stage(self, stage: FusionBlock, level: int, settings: Any) -> tuple[Any, ...]:
+    def plan_stage(self, stage: FusionBlock, level: int) -> tuple[Any, ...]:
         """The record of one stage."""
         lanes = self.kernel.LANES
         convs = (stage.conv_x, stage.conv_s)
@@ -229,6 +221,7 @@ class Plan:
         weights = [self.keep(np.pad(conv.w.data[0, 0], spare)) for conv in convs]
         biases = [self.keep(np.pad(bias_of(conv), spare[1])) for conv in convs]
         prediction, bins = stage.prediction, stage.prediction.p.w.shape[1]
+        of_s, of_x, of_mix, of_p = prediction.activations
         cells = stage.delta.w.shape[0] // compact
         grid = round(cells**0.5)
 
@@ -248,7 +241,7 @@ class Plan:
         return (
             self.places[level], [self.widths[level]] * 2, [conv.w.shape[2] for conv in convs],
             weights, biases, features, level, wide, stage.pool, grid, bins, mixed, dense,
-            self.room(6 * bins), codes(activations(settings)),
+            self.room(6 * bins), codes((of_x, of_s, of_mix, of_p)),
         )  # fmt: skip
 
 

@@ -65,7 +65,6 @@ class TwoStreams(Module, fusible=True):
         self.sizes: list[int] = []
         self.channels_s = filters_s if style_s else filters_x
         self.channels_x = filters_x
-        self.differ = style_s == TANH_MAX  # as the op `stem` computes them
         size = image_size
         for level in range(1, BLOCKS + 1):
             pools = level < BLOCKS or pool_last
@@ -102,9 +101,23 @@ class TwoStreams(Module, fusible=True):
             maps.append((s, x))
         return maps
 
+    @property
+    def differ(self) -> bool:
+        """Whether they are the paper's two, level by level; the last need not pool."""
+        levels = list(zip(self.s, self.x, strict=False))
+        styles = [((s.activation, s.pool), (x.activation, x.pool)) for s, x in levels]
+        paper = (TANH_MAX, RELU_AVG)
+        last = (paper, ((TANH_MAX[0], "none"), (RELU_AVG[0], "none")))
+        return bool(styles) and all(style == paper for style in styles[:-1]) and styles[-1] in last
+
     def together(self, images: Tensor) -> bool:
         """Whether all blocks are computed as one op each, the first level's two as one together."""
-        return self.differ and images.dtype == np.uint8 and self.may_fuse
+        return (
+            images.dtype == np.uint8
+            and self.may_fuse
+            and self.differ
+            and self.s[0].norm.eps == self.x[0].norm.eps  # the op `stem` has one
+        )
 
     def train_forward(self, images: Tensor) -> list[tuple[Tensor, Tensor]]:
         """`forward` of pixels in training; all moving statistics follow at the end."""

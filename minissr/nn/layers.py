@@ -96,6 +96,12 @@ class Conv2d(Module, fusible=True):
         self.b = Parameter(np.zeros(filters, np.float32)) if bias else None
         self.stride, self.padding, self.groups = stride, padding, groups
 
+    @property
+    def plain(self) -> bool:
+        """Whether it is what blocks fuse: stride 1, no padding, one group, with a bias."""
+        settings = self.stride, self.padding, self.groups
+        return settings in ((1, "valid", 1), ((1, 1), "valid", 1)) and self.b is not None
+
     def forward(self, x: Tensor) -> Tensor:
         """x (N, H, W, channels) -> (N, OH, OW, filters)."""
         return ops.conv2d(
@@ -322,7 +328,11 @@ class StreamBlock(Module, fusible=True):
         self.conv = Conv2d(channels, filters, size, rng=rng)
         self.norm = BatchNorm(filters, momentum)
         self.activation, self.pool = activation, pool
-        self.fused = fused and activation in ("relu", "tanh")
+        self.fused = fused
+
+    @property
+    def set_as_fused(self) -> bool:
+        return self.activation in ("relu", "tanh") and self.conv.plain
 
     def forward(self, x: Tensor) -> Tensor:
         """x (N, H, W, channels), float or uint8 -> (N, OH, OW, filters)."""

@@ -126,18 +126,28 @@ class Module:
     def may_fuse(self) -> bool:
         """Whether a shortcut may stand here and now for this module and all its parts.
 
-        Not where one of them was replaced, by a subclass or by another `forward`: a shortcut
-        would read its parameters and pass its computation by.
+        Not where one of them was replaced, by a subclass or by another `forward`, or has settings
+        that no fused op knows: a shortcut would read its parameters and pass its computation by.
         """
         if _composed.get():
             return False
-        return all(part.fused and part.computes_as_fused for part in self.modules())
+        parts = list(self.modules())
+        known = all(part.fused and part.computes_as_fused for part in parts)
+        return known and all(part.set_as_fused for part in parts)
 
     @property
     def computes_as_fused(self) -> bool:
         """Whether `forward` is the one that fused ops stand for."""
         forward = getattr(self.forward, "__func__", None)  # None: a plain function, put on self
         return forward is not None and forward is type(self)._fused_forward
+
+    @property
+    def set_as_fused(self) -> bool:
+        """Whether the settings of this layer's own parts are among those that fused ops know.
+
+        Asked only if all parts are of the classes that it was built of.
+        """
+        return True
 
     # ---- parts --------------------------------------------------------------------------------
 

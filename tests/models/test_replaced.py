@@ -1,7 +1,9 @@
-"""A part of the network that somebody replaced computes, whatever shortcut there is for the parts
-it stood among: in training, in evaluation and in the inference engine.
+"""A part of the network that somebody replaced, or set otherwise, computes as it says, whatever
+shortcut there is for the parts it stands among: in training, in evaluation and in the inference
+engine.
 """
 
+import copy
 from collections.abc import Callable
 from typing import Any
 
@@ -11,7 +13,8 @@ import pytest
 from minissr import no_grad
 from minissr.data.preprocessing import Preprocessing
 from minissr.models.ssrnet import SSRNet
-from minissr.nn.module import Module
+from minissr.nn.layers import Conv2d, Dense
+from minissr.nn.module import Module, composed
 from minissr.training.measure import predict_ages
 
 FACES = np.random.default_rng(0).integers(0, 256, (3, 64, 64, 3), dtype=np.uint8)
@@ -70,3 +73,47 @@ def test_it_is_called(name: str, replace: Any, use: Any, monkeypatch: pytest.Mon
 def test_there_is_one_of_each_class() -> None:
     parts = dict(SSRNet().named_modules())
     assert {type(parts[name]) for name in PARTS} == set(map(type, parts.values()))
+
+
+def changed(**settings: Any) -> Callable[[Module], None]:
+    return lambda part: vars(part).update(settings)
+
+
+def without_bias(kind: Any, *sizes: int) -> Module:
+    return kind(*sizes, rng=np.random.default_rng(1), bias=False)
+
+
+SETTINGS: dict[str, tuple[str, Callable[[Module], None]]] = {
+    "pool of x": ("streams.x.0", changed(pool="max")),
+    "pool of s": ("streams.s.1", changed(pool="avg")),
+    "activation of the first block": ("streams.s.0", changed(activation="relu")),
+    "activation of a later block": ("streams.s.1", changed(activation="relu")),
+    "activation no block fuses": ("streams.x.2", changed(activation="softplus")),
+    "eps of one first block": ("streams.s.0.norm", changed(eps=5000.0)),
+    "eps of a later block": ("streams.x.1.norm", changed(eps=1.0)),
+    "a block without bias": ("streams.x.1", changed(conv=without_bias(Conv2d, 32, 32, 3))),
+    "a stage without bias": ("stages.1", changed(conv_s=without_bias(Conv2d, 16, 10, 1))),
+    "activation of one stage": ("stages.0.prediction", changed(activation_s="relu")),
+    "p without bias": ("stages.2.prediction", changed(p=without_bias(Dense, 6, 3))),
+}
+
+
+def ages_of(model: SSRNet) -> np.ndarray:
+    return predict_ages(model, FACES, Preprocessing())
+
+
+def ages_in_training(model: SSRNet) -> np.ndarray:
+    return model.train().loss(FACES, AGES)[1].numpy()
+
+
+@pytest.mark.parametrize("ages", [ages_of, ages_in_training])
+@pytest.mark.parametrize("change", SETTINGS)
+def test_settings_are_heeded(change: str, ages: Callable[[SSRNet], np.ndarray]) -> None:
+    model = SSRNet()
+    before = ages(SSRNet())
+    name, alter = SETTINGS[change]
+    alter(dict(model.named_modules())[name])
+    with composed():
+        expected = ages(copy.deepcopy(model))
+    np.testing.assert_allclose(ages(model), expected, atol=1e-3)  # years
+    assert np.abs(before - expected).max() > 0.02  # or nothing was changed

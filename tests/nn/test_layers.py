@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from minissr import Tensor, ops, use_backend
+from minissr import Tensor, no_grad, ops, use_backend
 from minissr.nn.layers import (
     BatchNorm,
     Conv2d,
@@ -175,6 +175,21 @@ class TestStreamBlock:
             assert np.allclose(array, other_state[name], rtol=1e-12), name
         for name, grad in grads.items():
             assert np.allclose(grad, other_grads[name], rtol=1e-10, atol=1e-11), name
+
+    @pytest.mark.parametrize("training", [True, False])
+    @pytest.mark.parametrize(
+        "settings",
+        [{"padding": "same"}, {"stride": 2}, {"stride": (1, 2)}, {"groups": 3}, {"bias": False}],
+        ids=str,
+    )
+    def test_a_convolution_of_other_settings_is_not_fused(self, settings, training):
+        block = StreamBlock(3, 6, "relu", "none", rng=rng(1)).train(training)
+        block.conv = Conv2d(3, 6, 3, rng=rng(2), **settings)
+        x = normal(2, 7, 7, 3, seed=3).astype(np.float32)
+        with no_grad():
+            y = block(Tensor(x)).data
+            with composed():
+                assert np.array_equal(y, block(Tensor(x)).data)
 
     @pytest.mark.parametrize("training", [True, False])
     def test_pixels_and_their_floats_give_the_same(self, training):
