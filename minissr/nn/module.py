@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import contextvars
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, ClassVar
 
 import numpy as np
@@ -157,12 +157,8 @@ class Module:
         setattr(self, name, array)
 
     def _members(self) -> Iterator[tuple[str, Any]]:
-        """The attributes in order of assignment; the items of a list one by one."""
-        for name, value in vars(self).items():
-            if isinstance(value, list):
-                yield from ((f"{name}.{i}", item) for i, item in enumerate(value))
-            else:
-                yield name, value
+        """The attributes in order of assignment; of lists, tuples and dicts, item by item."""
+        return unpacked(vars(self).items())
 
     def named_modules(self, prefix: str = "") -> Iterator[tuple[str, Module]]:
         """This module under the name `prefix`, then all below it with dotted names."""
@@ -275,6 +271,17 @@ class Module:
             for name in module._buffers:
                 setattr(module, name, change(getattr(module, name)))
         return self
+
+
+def unpacked(items: Iterable[tuple[Any, Any]], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Values by name; the items of a container, however deep, under dotted names."""
+    for key, value in items:
+        name = f"{prefix}{key}"
+        if isinstance(value, (dict, list, tuple)):
+            inside = value.items() if isinstance(value, dict) else enumerate(value)
+            yield from unpacked(inside, f"{name}.")
+        else:
+            yield name, value
 
 
 def join(prefix: str, name: str) -> str:

@@ -56,7 +56,7 @@ def spread(grad: Array, shape: tuple[int, ...], axis: Axis, keepdims: bool) -> A
     """Repeat the gradient of a reduction over the axes that were reduced."""
     xp = array_module(grad)
     if axis is not None and not keepdims:
-        axes = (axis,) if isinstance(axis, int) else axis
+        axes = axis if isinstance(axis, tuple) else (axis,)
         grad = xp.expand_dims(grad, tuple(a % len(shape) for a in axes))
     return xp.broadcast_to(grad, shape).copy()  # a broadcast view can't be written to
 
@@ -139,6 +139,10 @@ class Cast(Function):
 
     @staticmethod
     def forward(ctx: Context, x: Array, *, dtype: np.dtype) -> Array:
+        if dtype.kind != "f":
+            raise TypeError(
+                f"astype({dtype}): expected a float dtype; whole numbers have no gradient"
+            )
         ctx.save(x.dtype)
         return ctx.kernel("pixels_to_float")(x, dtype) if x.dtype == np.uint8 else x.astype(dtype)
 

@@ -109,6 +109,7 @@ class Power(Function):
 
     @staticmethod
     def forward(ctx: Context, x: Array, *, exponent: float) -> Array:
+        exponent = float(exponent)  # NumPy's own numbers would make float32 float64
         ctx.save(x, exponent)
         return x**exponent
 

@@ -269,6 +269,25 @@ def test_numbers_adopt_the_tensors_dtype(number, dtype: str) -> None:
     assert x.grad.dtype == dtype
 
 
+@pytest.mark.parametrize("exponent", [2, 2.0, np.float64(2), np.int64(2)])
+def test_a_power_of_any_number_keeps_the_dtype(exponent) -> None:
+    x = leaf(3.0, dtype="float32")
+    (x**exponent).backward()
+    assert x.grad == 6
+    assert x.grad.dtype == np.float32
+
+
+def test_an_axis_may_be_numpys_number() -> None:
+    x = Tensor(np.ones((2, 3)), requires_grad=True)
+    x.sum(axis=np.int64(1)).backward(np.array([1.0, 2.0]))
+    np.testing.assert_array_equal(x.grad, [[1, 1, 1], [2, 2, 2]])
+
+
+def test_whole_numbers_are_no_dtype_to_cast_to() -> None:
+    with pytest.raises(TypeError, match=r"astype\(int32\): expected a float dtype"):
+        leaf(1.5).astype("int32")
+
+
 def test_an_array_beside_a_tensor_is_a_constant() -> None:
     x = leaf(3.0, 4.0)
     y = np.array([1.0, 2.0]) * x @ np.array([1.0, 1.0])

@@ -34,6 +34,18 @@ NAMES = ["alpha", "zulu.weight", "zulu.mean", "list.0.weight", "list.0.mean",
          "list.1.weight", "list.1.mean"]  # fmt: skip
 
 
+def test_parts_in_containers_however_deep():
+    class Nested(Module):
+        def __init__(self):
+            self.pair = (Inner(), [Inner()])
+            self.by_name = {"left": Inner(), "constants": [1, 2]}
+
+    model = Nested()
+    names = ["pair.0.weight", "pair.1.0.weight", "by_name.left.weight"]
+    assert [name for name, _ in model.named_parameters()] == names
+    assert model.astype("float64").by_name["left"].mean.dtype == np.float64
+
+
 def test_names_follow_assignment_not_the_alphabet():
     model = Outer()
     assert list(model.state_dict()) == NAMES
