@@ -81,7 +81,7 @@ def read_meta(directory: Path) -> dict[str, Any]:
         )
     path = directory / META
     if not path.exists():
-        if unfinished(directory) or (directory / IMAGES).exists():
+        if unfinished(directory):
             raise DataError(
                 f"{directory}: holds a data set whose preparation was interrupted (no {META}); "
                 "run the prepare command again"

@@ -40,7 +40,9 @@ BLOCK = 4096  # faces copied at a time
 class NewDataset:
     """A directory that becomes a data set when `finish` returns.
 
-    Use it in a `with` block: on leaving without `finish`, what it wrote is removed. Raises
+    Use it in a `with` block: on leaving without `finish`, what it wrote is removed, but for files
+    that already got their names. Those look like a person's own, so `decoded.part` stays beside
+    them: only where it is do files of such names count as ours. Raises
     DataError if the directory holds something else, RunInUseError if another process is writing
     there, DiskError if it can't be written.
     """
@@ -75,8 +77,10 @@ class NewDataset:
     ) -> None:
         with contextlib.suppress(OSError):  # what a full disk kept it from writing isn't needed
             self.decoded.close()
+        named = {name for name in FILES if (self.directory / name).exists()}
         for path in unfinished(self.directory):
-            path.unlink(missing_ok=True)
+            if path.name != DECODED + PART or META in named or not named:
+                path.unlink(missing_ok=True)
         if self.made and not any(self.directory.iterdir()):
             self.directory.rmdir()
         if isinstance(error, OSError) and not isinstance(error, BrokenPipeError):
@@ -152,7 +156,9 @@ class NewDataset:
                 )
             return
         found = {path.name for path in out.iterdir()}
-        ours = {*FILES, *(path.name for path in unfinished(out))}
+        ours = {path.name for path in unfinished(out)}
+        if DECODED + PART in ours:
+            ours.update(FILES)
         if strangers := sorted(found - ours):
             raise DataError(
                 f"--out {out} is not empty (it holds {strangers[0]}); name a new directory"

@@ -135,7 +135,7 @@ def test_damage_is_said(copy):
     (copy / "meta.json").write_bytes(meta[:50])
     says("meta.json: is damaged")
     (copy / "meta.json").unlink()
-    says("preparation was interrupted")
+    says("is no prepared data set")
 
 
 def test_what_is_no_data_set(tmp_path):
@@ -181,6 +181,45 @@ def test_a_directory_that_holds_something_else_is_refused(prepared, tmp_path):
         NewDataset(tmp_path / "thesis.txt").__enter__()
     with pytest.raises(DiskError, match="can't be written"):
         NewDataset(tmp_path / "thesis.txt" / "data").__enter__()
+
+
+@pytest.mark.parametrize("name", ["images.npy", "labels.csv", "contact.png"])
+@pytest.mark.parametrize("overwrite", [False, True])
+def test_a_file_of_a_person_that_is_named_like_ours_is_kept(name, overwrite, tmp_path):
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / name).write_text("mine")
+    folder = as_folder(tmp_path / "in", FILES)
+    labels = labels_csv(tmp_path / "labels.csv", AGES)
+    with pytest.raises(DataError, match=f"not empty .it holds {name}"):
+        prepare("csv", folder, out, labels=labels, overwrite=overwrite)
+    assert [path.name for path in out.iterdir()] == [name]
+    assert (out / name).read_text() == "mine"
+
+
+def test_an_error_between_the_renames_can_be_prepared_over(tmp_path, monkeypatch):
+    """Also after another try that failed before it had anything to write."""
+    folder = as_folder(tmp_path / "in", FILES)
+    labels = labels_csv(tmp_path / "labels.csv", AGES)
+    replace = os.replace
+
+    def failing(source, target):
+        if target.name == "labels.csv":
+            raise OSError(5, "Input/output error")
+        replace(source, target)
+
+    with monkeypatch.context() as patch:
+        patch.setattr("minissr.data.writing.os.replace", failing)
+        with pytest.raises(DiskError, match="input/output error"):
+            prepare("csv", folder, tmp_path / "out", labels=labels)
+    with pytest.raises(DataError, match="no such labels file"):
+        prepare("csv", folder, tmp_path / "out", labels=tmp_path / "none.csv")
+    assert {path.name for path in (tmp_path / "out").iterdir()} == {"decoded.part", "images.npy"}
+    with pytest.raises(DataError, match="was interrupted"):
+        open_dataset(tmp_path / "out")
+    prepare("csv", folder, tmp_path / "out", labels=labels)
+    check_images(tmp_path / "out")
+    assert not (tmp_path / "out" / "decoded.part").exists()
 
 
 def _hold(directory, ready, done):
