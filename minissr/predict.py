@@ -141,7 +141,7 @@ def printable(name: str) -> str:
 
 def as_json(rows: Sequence[Answer]) -> str:
     """All rows as a JSON list."""
-    return json.dumps([row.to_json() for row in rows], indent=2) + "\n"
+    return json.dumps([row.to_json() for row in rows], indent=2, allow_nan=False) + "\n"
 
 
 def as_csv(rows: Sequence[Answer]) -> str:

@@ -41,7 +41,7 @@ from typing import Any
 import numpy as np
 
 from minissr.errors import CheckpointError, MinissrError
-from minissr.training.checkpoint import Checkpoint, pack
+from minissr.training.checkpoint import Checkpoint, faults, pack
 
 KINDS = ("int8", "float16")
 LARGEST = 127  # of an int8 weight; -128 isn't used, so that the sign is symmetric
@@ -63,14 +63,14 @@ def small_file(state: Mapping[str, np.ndarray], about: Mapping[str, Any], kind: 
     Raises
     ------
     MinissrError
-        If a number is not finite or too large for the kind.
+        If a number is not finite, a variance below 0, or one is too large for the kind.
     """
     if kind not in KINDS:
         raise MinissrError(f"dtype {kind!r} is none of {', '.join(KINDS)}")
     arrays: dict[str, np.ndarray] = {}
+    if found := faults(state):
+        raise MinissrError(f"{'; '.join(found)}; train the network again")
     for name, array in state.items():
-        if not np.isfinite(array).all():
-            raise MinissrError(f"{name} has numbers that aren't finite; train the network again")
         if array.ndim < 2:
             arrays[MODEL + name] = array.astype(np.float32)
         elif kind == "float16":

@@ -23,7 +23,7 @@ from minissr.errors import CheckpointError, MinissrError
 from minissr.kernels.backend import array_module
 from minissr.nn.module import Module
 from minissr.training.average import Average
-from minissr.training.checkpoint import Checkpoint, read_checkpoint, save_checkpoint
+from minissr.training.checkpoint import Checkpoint, faults, read_checkpoint, save_checkpoint
 from minissr.training.files import write_text
 from minissr.training.optim import Optimizer
 
@@ -180,15 +180,20 @@ def load_weights(
 ) -> None:
     """Copy a checkpoint's network into `model`; CheckpointError naming all that doesn't fit.
 
+    So are arrays that no network can compute with (`faults`).
+
     `section` is where in the file it lies; by default the average over steps, if one was kept,
     because that is what was measured.
     """
     section = section or (AVERAGE if checkpoint.section(AVERAGE) else MODEL)
+    arrays = checkpoint.section(section)
+    if found := faults(arrays):
+        raise CheckpointError(
+            f"{path}: {'; '.join(found)}; use another copy of it or train again with a lower --lr"
+        )
     xp = array_module(next(model.parameters()).data)
     try:
-        model.load_state_dict(
-            {name: xp.asarray(array) for name, array in checkpoint.section(section).items()}
-        )
+        model.load_state_dict({name: xp.asarray(array) for name, array in arrays.items()})
     except CheckpointError as error:
         raise CheckpointError(
             f"{path}: {error}; choose the --model and --set it was trained with"

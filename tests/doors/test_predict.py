@@ -14,6 +14,7 @@ import pytest
 import minissr
 from minissr import predict
 from minissr.data.images import read_picture
+from minissr.faces.answers import Answer
 from tests.doors.conftest import Run
 
 FIELDS = ["file", "face", "box", "age", "raw_age", "status", "message"]
@@ -75,6 +76,11 @@ def test_an_answer_that_is_no_number_is_an_error_row(
     rows = rows_of(call, trained, pictures)
     assert [row["status"] for row in rows] == ["error", "ok", "error", "error"]
     assert rows[0]["age"] is None
+
+
+def test_json_has_no_word_for_what_is_no_number() -> None:
+    with pytest.raises(ValueError, match="JSON"):
+        predict.as_json([Answer("a.png", age=30.0, stages=[{"width": [float("nan")]}])])
 
 
 def test_the_table_names_every_file_and_what_ails_it(

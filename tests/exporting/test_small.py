@@ -90,6 +90,8 @@ def test_the_ten_lines_of_the_docstring_read_it(
 def test_what_a_small_file_can_not_hold_is_refused() -> None:
     with pytest.raises(MinissrError, match="w has numbers that aren't finite"):
         small.small_file({"w": np.float32([[1, np.nan]])}, {}, "int8")
+    with pytest.raises(MinissrError, match=r"n\.moving_variance has variances below 0"):
+        small.small_file({"n.moving_variance": np.float32([1, -1])}, {}, "int8")
     with pytest.raises(MinissrError, match="beyond float16's 65504; use --dtype int8"):
         small.small_file({"w": np.float32([[1, 1e5]])}, {}, "float16")
     with pytest.raises(MinissrError, match="'int4' is none of int8, float16"):
