@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -43,9 +44,7 @@ class Album:
 
         Returns where it is. Raises DiskError if it can't be written.
         """
-        name = Path(file).stem
-        self._used[name] = number = self._used.get(name, 0) + 1
-        path = self.folder / (f"{name}-{number}.png" if number > 1 else f"{name}.png")
+        path = self._free(Path(file).stem)
         _, png = opencv().imencode(".png", with_caption(read_picture(file), text)[..., ::-1])
         try:
             with open(path, "xb") as out:
@@ -53,6 +52,14 @@ class Album:
         except OSError as error:
             raise self._refused(error) from error
         return path
+
+    def _free(self, name: str) -> Path:
+        """Where the next picture called `name` goes; photo-2.jpg may have taken photo's second."""
+        while True:
+            self._used[name] = number = self._used.get(name, 0) + 1
+            path = self.folder / (f"{name}-{number}.png" if number > 1 else f"{name}.png")
+            if not os.path.lexists(path):
+                return path
 
     def _refused(self, error: OSError) -> DiskError:
         reason = (error.strerror or str(error)).lower()
@@ -82,7 +89,7 @@ def with_caption(picture: np.ndarray, text: str) -> np.ndarray:
     font = cv2.FONT_HERSHEY_SIMPLEX
     scale = min(1.0, SHARE * width / cv2.getTextSize(text, font, 1.0, 1)[0][0])
     drawn, tall = cv2.getTextSize(text, font, scale, 1)[0]
-    line = np.full((round(LINE * scale), width, 3), 255, np.uint8)
+    line = np.full((max(1, round(LINE * scale)), width, 3), 255, np.uint8)
     at = ((width - drawn) // 2, (len(line) + tall) // 2)
     cv2.putText(line, text, at, font, scale, (0, 0, 0), 1, cv2.LINE_AA)
     return np.concatenate([picture, line])
