@@ -18,13 +18,25 @@ SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff")
 
 @dataclass(frozen=True)
 class Header:
-    """Format name, size in pixels, whether the file reaches its end, whether it has alpha."""
+    """What a file says about itself.
+
+    Attributes
+    ----------
+    format : its name.
+    width, height : pixels.
+    complete : whether the file reaches its end.
+    alpha : whether the picture has alpha that OpenCV hands out.
+    multiplied : whether the colours that OpenCV hands out are multiplied by it already.
+    grey_alpha : whether it is a grey TIFF with alpha, which OpenCV leaves out without a word.
+    """
 
     format: str
     width: int
     height: int
     complete: bool
     alpha: bool = False
+    multiplied: bool = False
+    grey_alpha: bool = False
 
 
 def read_header(data: bytes) -> Header | None:
@@ -113,7 +125,9 @@ def _tiff(data: bytes) -> Header | None:
     """The first directory of a TIFF: tags 256 and 257 are the size, 273 and 279 the strips.
 
     (324 and 325 are the same for tiles.) The file is complete if it reaches the end of them all.
-    Alpha is a fourth sample (277) of an RGB picture (262 is 2); the fourth of CMYK is black.
+    Alpha is a fourth sample (277) of an RGB picture (262 is 2); the fourth of CMYK is black. Of a
+    grey one (262 is 0 or 1) it is the second, if 338 says so: 1 where the file's colours are
+    multiplied by it, 2 where they aren't. Of 8 bits (258) libtiff then multiplies them itself.
     """
     order = "<" if data[:2] == b"II" else ">"
     widths = {1: "B", 3: "H", 4: "I"}  # field types BYTE, SHORT, LONG
@@ -121,7 +135,7 @@ def _tiff(data: bytes) -> Header | None:
     tags: dict[int, tuple[int, ...]] = {}
     for entry in range(struct.unpack_from(order + "H", data, at)[0]):
         tag, kind, count = struct.unpack_from(order + "HHI", data, at + 2 + 12 * entry)
-        if tag not in (256, 257, 262, 273, 277, 279, 324, 325) or kind not in widths:
+        if tag not in _TIFF_TAGS or kind not in widths:
             continue
         value_at = at + 2 + 12 * entry + 8
         if count * struct.calcsize(widths[kind]) > 4:  # the field holds where its values are
@@ -134,9 +148,20 @@ def _tiff(data: bytes) -> Header | None:
     offsets = tags.get(273) or tags.get(324) or ()
     sizes = tags.get(279) or tags.get(325) or ()
     reach = max((o + s for o, s in zip(offsets, sizes, strict=False)), default=0)
-    alpha = tags.get(262) == (2,) and tags.get(277) == (4,)
-    return Header("TIFF", tags[256][0], tags[257][0], len(data) >= reach, alpha)
+    colours, samples = tags.get(262), tags.get(277)
+    kind_of_alpha, eight_bits = tags.get(338), set(tags.get(258, ())) == {8}
+    return Header(
+        "TIFF",
+        tags[256][0],
+        tags[257][0],
+        complete=len(data) >= reach,
+        alpha=colours == (2,) and samples == (4,),
+        multiplied=kind_of_alpha == (1,) or (kind_of_alpha == (2,) and eight_bits),
+        grey_alpha=colours in ((0,), (1,)) and samples == (2,) and kind_of_alpha in ((1,), (2,)),
+    )
 
+
+_TIFF_TAGS = (256, 257, 258, 262, 273, 277, 279, 324, 325, 338)
 
 _READERS: dict[bytes, Callable[[bytes], Header | None]] = {
     b"\xff\xd8\xff": _jpeg,

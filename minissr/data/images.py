@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from minissr.data.headers import FORMATS, read_header
+from minissr.data.headers import FORMATS, Header, read_header
 from minissr.errors import DataError, MinissrError
 
 MAX_PIXELS = 1 << 27  # 134 megapixels: more than any camera's face, 0.4 GB decoded
@@ -94,7 +94,13 @@ def decode(data: bytes, name: str = "picture", *, min_side: int = MIN_SIDE) -> n
         raise PictureError(
             name, "truncated", f"is a {header.format} whose end is missing; copy the file again"
         )
-    image = _decode(data, alpha=header.alpha)
+    if header.grey_alpha:
+        raise PictureError(
+            name,
+            "unreadable",
+            "is a grey TIFF with transparency, which OpenCV can't show; convert it to PNG",
+        )
+    image = _decode(data, header)
     if image is None or image.dtype != np.uint8:
         raise PictureError(
             name, "unreadable", f"is a damaged {header.format}; replace it or convert it to JPEG"
@@ -102,26 +108,32 @@ def decode(data: bytes, name: str = "picture", *, min_side: int = MIN_SIDE) -> n
     return image
 
 
-def _decode(data: bytes, *, alpha: bool) -> np.ndarray | None:
+def _decode(data: bytes, header: Header) -> np.ndarray | None:
     cv2 = opencv()
     buffer = np.frombuffer(data, np.uint8)
     try:
-        if alpha:
+        if header.alpha:
             image = cv2.imdecode(buffer, cv2.IMREAD_UNCHANGED)
             if image is not None and image.ndim == 3 and image.shape[2] == 4:
-                return _on_white(image)
+                if image.dtype.kind != "u":  # a TIFF may hold floats, of no known range
+                    return None
+                return _on_white(image, multiplied=header.multiplied)
         image = cv2.imdecode(buffer, cv2.IMREAD_COLOR)
         return None if image is None else cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
     except cv2.error:
         return None
 
 
-def _on_white(bgra: np.ndarray) -> np.ndarray:
-    """Show a picture with alpha on white: colour * a + white * (1 - a), to 8 bits, RGB."""
+def _on_white(bgra: np.ndarray, *, multiplied: bool) -> np.ndarray:
+    """Show a picture with alpha on white: colour * a + white * (1 - a), to 8 bits, RGB.
+
+    `multiplied` says that the colours are multiplied by a already.
+    """
     top = np.iinfo(bgra.dtype).max
     a = bgra[:, :, 3:].astype(np.float32) / top  # (H, W, 1)
     rgb = bgra[:, :, 2::-1].astype(np.float32) * (255.0 / top)  # (H, W, 3)
-    return np.rint(rgb * a + 255.0 * (1.0 - a)).astype(np.uint8)
+    shown = (rgb if multiplied else rgb * a) + 255.0 * (1.0 - a)
+    return np.rint(np.minimum(shown, 255.0)).astype(np.uint8)  # a file's product may exceed a
 
 
 def read_picture(path: str | Path, *, min_side: int = MIN_SIDE) -> np.ndarray:

@@ -46,6 +46,34 @@ def picture(seed: int, suffix: str = ".jpg") -> bytes:
     return encoded(drawing(seed), suffix)
 
 
+def tiff(image: np.ndarray, alpha: int | None = None) -> bytes:
+    """A TIFF of plain numbers (H, W, S), whose last sample is alpha of that kind (tag 338).
+
+    1 says that colours are multiplied by it, 2 that they aren't; OpenCV writes neither.
+    """
+    height, width, samples = image.shape
+    sample_format = {"u": 1, "i": 2, "f": 3}[image.dtype.kind]
+    shorts = {256: width, 257: height, 259: 1, 262: 2 if samples > 2 else 1, 277: samples}
+    shorts |= {278: height, 284: 1, 338: alpha or 0}
+    each = {258: 8 * image.itemsize, 339: sample_format}  # a number for each sample
+    tags = sorted([*shorts, *each, 273, 279])
+    beside_at = 8 + 2 + 12 * len(tags) + 4
+    pixels_at = beside_at + 4 * samples
+    entries = beside = b""
+    for tag in tags:
+        if tag in each:
+            values = struct.pack(f"<{samples}H", *[each[tag]] * samples)
+            if samples > 2:  # more than the entry has room for: it says where they are
+                values, beside = struct.pack("<I", beside_at + len(beside)), beside + values
+            entries += struct.pack("<HHI", tag, 3, samples) + values
+        elif tag in shorts:
+            entries += struct.pack("<HHII", tag, 3, 1, shorts[tag])
+        else:
+            entries += struct.pack("<HHII", tag, 4, 1, {273: pixels_at, 279: image.nbytes}[tag])
+    head = b"II*\0" + struct.pack("<IH", 8, len(tags)) + entries + bytes(4) + beside
+    return head.ljust(pixels_at, b"\0") + image.tobytes()
+
+
 def huge_png(width: int = 20_000, height: int = 20_000) -> bytes:
     """A well-formed PNG of a few bytes that announces 400 megapixels."""
 

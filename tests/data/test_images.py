@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from minissr.data.headers import read_header
 from minissr.data.images import MAX_PIXELS, PictureError, decode, opencv, read_picture, shrink
-from tests.data.drawings import drawing, encoded, huge_png, picture
+from tests.data.drawings import drawing, encoded, huge_png, picture, tiff
 
 RGB = drawing(0)
 LOSSLESS = (".png", ".webp", ".bmp", ".tiff")
@@ -75,6 +75,53 @@ def test_what_is_transparent_is_shown_on_white(suffix, kind):
     image = decode(encoded(rgba, suffix))
     assert (image[40:] == 255).all()
     np.testing.assert_array_equal(image[:40], RGB[:40])
+
+
+ALPHA = np.linspace(0, 255, RGB.size // 3).reshape(*RGB.shape[:2], 1).round().astype(np.uint8)
+RGBA = np.concatenate([RGB, ALPHA], axis=2)
+ON_WHITE = RGB * (ALPHA / 255) + (255 - ALPHA.astype(float))
+
+
+def multiplied(rgba: np.ndarray) -> np.ndarray:
+    """The colours times alpha, as some files keep them."""
+    share = rgba[:, :, 3:] / np.iinfo(rgba.dtype).max
+    return np.concatenate([(rgba[:, :, :3] * share).astype(rgba.dtype), rgba[:, :, 3:]], axis=2)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        encoded(RGBA, ".png"),
+        encoded(RGBA.astype(np.uint16) * 257, ".png"),
+        encoded(RGBA, ".tiff"),
+        encoded(RGBA.astype(np.uint16) * 257, ".tiff"),
+        tiff(RGBA, 2),
+        tiff(RGBA.astype(np.uint16) * 257, 2),
+        tiff(multiplied(RGBA), 1),
+        tiff(multiplied(RGBA.astype(np.uint16) * 257), 1),
+    ],
+)
+def test_alpha_is_applied_once_whatever_the_file_keeps(data):
+    assert np.abs(decode(data) - ON_WHITE).max() < 1.6
+
+
+def test_colours_beyond_their_alpha_stay_white():
+    image = np.full((20, 20, 4), 200, np.uint8)
+    image[:, :, 3] = 10
+    assert (decode(tiff(image, 1)) == 255).all()
+
+
+@pytest.mark.parametrize("kind", [1, 2])
+def test_a_grey_tiff_with_alpha_is_refused(kind):
+    error = refused(tiff(RGBA[:, :, 2:], kind))
+    assert "grey TIFF with transparency" in str(error)
+    np.testing.assert_array_equal(decode(tiff(RGBA[:, :, 2:]))[:, :, 0], RGB[:, :, 2])
+
+
+@pytest.mark.parametrize("kind", [np.float32, np.float64, np.int8, np.int16, np.int32])
+@pytest.mark.parametrize("samples", [3, 4])
+def test_a_tiff_of_other_than_whole_positive_numbers_is_refused(kind, samples):
+    assert "damaged TIFF" in str(refused(tiff(RGBA[:, :, :samples].astype(kind))))
 
 
 @pytest.mark.parametrize("kind", ["JPEG", "TIFF"])
