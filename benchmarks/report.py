@@ -48,15 +48,18 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     from benchmarks.tables import tables
 
+    with results.readable(path):
+        shown = tables(parts)
     if options.print:
-        print(tables(parts), end="")
+        print(shown, end="")
         return 0
     from benchmarks.plots import draw
 
     readme = Path(options.readme)
     folder = Path(options.plots) if options.plots else path.parent
-    pictures = [folder / name for name in draw(parts, folder)]
-    text = f"From `{relative(path, readme)}`.\n\n{tables(parts)}"
+    with results.readable(path):
+        pictures = [folder / name for name in draw(parts, folder)]
+    text = f"From `{relative(path, readme)}`.\n\n{shown}"
     for picture in pictures:
         text += f"\n![{picture.stem}]({relative(picture, readme)})\n"
     readme.write_text(replaced(readme, text))

@@ -6,11 +6,13 @@ versions, when and by which command. Numbers of two parts were not measured side
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 import json
 import os
 import shlex
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +25,10 @@ RESULTS = Path(__file__).resolve().parent / "results"
 
 
 def read(path: str | os.PathLike[str]) -> dict[str, Any]:
-    """A results file. Raises DataError, in one sentence, if it isn't one."""
+    """A results file: `schema`, and `parts`, each an object that says where it was measured.
+
+    Raises DataError, in one sentence, if it isn't one.
+    """
     path = Path(path)
     try:
         record = json.loads(path.read_bytes())
@@ -36,7 +41,20 @@ def read(path: str | os.PathLike[str]) -> dict[str, Any]:
         raise DataError(f"{path} is not JSON ({error}); measure again") from error
     if not isinstance(record, dict) or record.get("schema") != SCHEMA or "parts" not in record:
         raise DataError(f"{path} is no results file of this version; measure again")
+    with readable(path):
+        for part in record["parts"].values():
+            str(part["machine"]["processor"])
     return record
+
+
+@contextlib.contextmanager
+def readable(path: Path) -> Iterator[None]:
+    """Turn what a part of `path` lacks or garbles into one sentence, DataError."""
+    try:
+        yield
+    except (AttributeError, LookupError, TypeError, ValueError, ArithmeticError) as error:
+        reason = f"{type(error).__name__}: {error}"
+        raise DataError(f"{path} lacks or garbles a part ({reason}); measure again") from error
 
 
 def merge(path: Path, parts: dict[str, Any]) -> None:

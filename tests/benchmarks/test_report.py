@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from benchmarks import report
+from benchmarks import report, results
 from benchmarks.goals import goals
 from benchmarks.results import SCHEMA
 from benchmarks.statistics import quantile, ratios, spread
@@ -91,6 +91,47 @@ def test_tables_hold_the_slow_and_the_missing() -> None:
     assert "**no**" in text
 
 
+def test_the_readme_holds_the_tables_of_the_newest_results() -> None:
+    path = report.newest()
+    assert tables(results.read(path)["parts"]) in report.README.read_text()
+
+
+def test_winograd_is_told_of_where_it_was_used() -> None:
+    """By what a part counts as needed; parts of two revisions may lie in one file."""
+    direct = stored()["parts"]["training/50"]
+    direct["flops_per_image"] = {"whole": 34.2e6, "needed": 31.8e6}
+    by_formula = {**direct, "batch": 64, "flops_per_image": {"whole": 34.2e6, "needed": 19.9e6}}
+    before, after = tables({"inference/50": direct}), tables({"inference/64": by_formula})
+    assert "counts only what it computes" in before
+    assert "Winograd" not in before
+    assert "Winograd" in after
+    assert "counts only what it computes" not in after
+    both = tables({"inference/50": direct, "inference/64": by_formula})
+    assert "Batch 50: minissr leaves out rows and columns that no later layer reads; its" in both
+    assert "Batch 64: minissr leaves out rows and columns that no later layer reads, and" in both
+    later = results.RESULTS / "changes" / "2026-11-29-inference.json"
+    assert "Winograd" in tables(results.read(later)["parts"])
+
+
+def broken(change: str) -> str:
+    """A results file that is right but for one thing."""
+    record = stored()
+    part = record["parts"]["training/50"]
+    if change == "no parts":
+        record["parts"] = []
+    elif change == "no part":
+        record["parts"]["training/50"] = None
+    elif change == "no machine":
+        del part["machine"]
+    elif change == "no rows":
+        del part["rows"]
+    elif change == "no rounds":
+        part["peak_gflops"] = []
+    else:
+        part["rows"][0]["seconds"] = [0, 0, 0]
+    return json.dumps(record)
+
+
 def test_the_readme_is_written_between_its_marks(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -114,7 +155,17 @@ def test_the_readme_is_written_between_its_marks(
 
 @pytest.mark.parametrize(
     ("content", "says"),
-    [(None, "can't be read"), ("{", "is not JSON"), ("{}", "no results file of this version")],
+    [
+        (None, "can't be read"),
+        ("{", "is not JSON"),
+        ("{}", "no results file of this version"),
+        (broken("no parts"), "lacks or garbles a part"),
+        (broken("no part"), "lacks or garbles a part"),
+        (broken("no machine"), "lacks or garbles a part"),
+        (broken("no rows"), "lacks or garbles a part"),
+        (broken("no rounds"), "lacks or garbles a part"),
+        (broken("no time"), "lacks or garbles a part"),
+    ],
 )
 def test_what_is_no_results_file_is_one_sentence(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], content: str | None, says: str
@@ -122,7 +173,9 @@ def test_what_is_no_results_file_is_one_sentence(
     path = tmp_path / "x.json"
     if content is not None:
         path.write_text(content)
-    assert cli.run(lambda: report.main([str(path)])) == 2
+    readme = tmp_path / "README.md"
+    assert cli.run(lambda: report.main([str(path), "--readme", str(readme)])) == 2
+    assert not readme.exists()
     error = capsys.readouterr().err
     assert says in error
     assert error.count("\n") == 1
