@@ -187,18 +187,11 @@ class Zip(Pictures):
 def open_pictures(path: str | Path) -> Pictures:
     """List the files of a folder, tar or zip. Raises DataError naming path and remedy."""
     path = Path(path)
-    if path.is_dir():
-        pictures: Pictures = Folder(path)
-    elif not path.exists():
-        raise DataError(f"{path}: there is no such folder or archive; check the path")
-    elif not path.is_file():
-        raise DataError(f"{path}: is neither a folder, a tar nor a zip; name one of these")
-    elif _is_tar(path):  # before zip: a tar may end in one
-        pictures = Tar(path)
-    elif path.open("rb").read(2) == b"PK":
-        pictures = Zip(path)
-    else:
-        raise DataError(f"{path}: is neither a folder, a tar nor a zip; unpack it to a folder")
+    try:
+        pictures = _listed(path)
+    except OSError as error:
+        reason = (error.strerror or str(error)).lower()
+        raise DataError(f"{path}: can't be read ({reason}); check its permissions") from error
     if not pictures.names and not pictures.twice:
         left = ", ".join(f"{n} {why}" for why, n in pictures.ignored.items())
         raise DataError(
@@ -206,6 +199,22 @@ def open_pictures(path: str | Path) -> Pictures:
             "name the folder or archive that holds the pictures"
         )
     return pictures
+
+
+def _listed(path: Path) -> Pictures:
+    """`open_pictures`, but for an empty collection and what the system refuses."""
+    if path.is_dir():
+        return Folder(path)
+    if not path.exists():
+        raise DataError(f"{path}: there is no such folder or archive; check the path")
+    if not path.is_file():
+        raise DataError(f"{path}: is neither a folder, a tar nor a zip; name one of these")
+    if _is_tar(path):  # before zip: a tar may end in one
+        return Tar(path)
+    with path.open("rb") as file:
+        if file.read(2) == b"PK":
+            return Zip(path)
+    raise DataError(f"{path}: is neither a folder, a tar nor a zip; unpack it to a folder")
 
 
 def is_text(name: str) -> bool:

@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -321,6 +322,21 @@ def test_out_that_cannot_be_written(door, folder, tmp_path):
     code, _, said = door("utkface", folder, "--out", out)
     assert code == 3
     assert "can't be written" in said
+
+
+def test_a_source_that_cannot_be_read_is_not_blamed_on_out(door, tmp_path, monkeypatch):
+    def refuse(self, *_, **__):
+        raise PermissionError(13, "Permission denied", str(self))
+
+    source = tmp_path / "faces.bin"
+    source.write_bytes(b"PK")
+    with monkeypatch.context() as patch:  # root may read everything
+        patch.setattr(Path, "open", refuse)
+        code, _, said = door("utkface", source, "--out", tmp_path / "out")
+    assert code == 2
+    assert f"{source}: can't be read (permission denied); check its permissions" in said
+    assert "--out" not in said
+    assert not (tmp_path / "out").exists()
 
 
 @pytest.mark.skipif(os.name != "posix", reason="limits")
