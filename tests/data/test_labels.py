@@ -139,6 +139,11 @@ def test_utkface_names(tmp_path):
         "U/61_1_20170109142408075.jpg.chip.jpg",  # these three are as the original has them
         "U/53__0_20170116184028385.jpg.chip.jpg",
         "U/24_0_1_20170116220224657 .jpg.chip.jpg",
+        "U/30_3_20170116220224657.jpg.chip.jpg",
+        "U/31_1__20170116220224657.jpg.chip.jpg",
+        "U/32_20170116220224657.jpg.chip.jpg",
+        "U/33_2_3_20170116220224657.jpg",
+        "U/34_0_5_20170116220224657.jpg",
         "U/131_0_0_20170116220224657.jpg",
         "U/holiday.jpg",
         "readme.txt",
@@ -148,13 +153,18 @@ def test_utkface_names(tmp_path):
     found = {r.member: (r.age, r.columns["gender"], r.columns["race"]) for r in listing.rows}
     assert found == {
         names[0]: (26, "1", "2"),
-        names[1]: (61, "1", ""),
+        names[1]: (61, "", ""),
         names[2]: (53, "", "0"),
         names[3]: (24, "0", "1"),
+        names[4]: (30, "", ""),
+        names[5]: (31, "1", ""),
+        names[6]: (32, "", ""),
+        names[7]: (33, "", "3"),
+        names[8]: (34, "0", ""),
     }
     assert {(b.file, b.kind) for b in listing.bad} == {
-        (names[4], "bad age"),
-        (names[5], "bad name"),
+        (names[9], "bad age"),
+        (names[10], "bad name"),
     }
     assert listing.ignored == {"file that is no picture": 1}
 

@@ -2,7 +2,8 @@
 
 A name is `age_gender_race_time.jpg.chip.jpg`: gender 0 male, 1 female; race 0 White, 1 Black,
 2 Asian, 3 Indian, 4 other. A few names of the original lack gender or race; the age is what
-counts, so these are kept with that column empty.
+counts, so these are kept. What is missing, or no gender or race, is an empty column, and so are
+both where a single number (`61_1_2017...`) may be either; in `53__0_2017...` its place says it.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from minissr.data.pictures import Pictures
 from minissr.data.preprocessing import Preprocessing
 
 PREPROCESSING = Preprocessing(alignment="utkface-chip")
-NAME = re.compile(r"(?P<age>\d+)_(?:(?P<gender>\d?)_)?(?:(?P<race>\d)_)?\d{6,}")
+NAME = re.compile(r"(?P<age>\d+)_(?:(?:(?P<gender>[01])|\d?)_(?:(?P<race>[0-4])|\d?)_|\d_)?\d{6,}")
 
 
 def list_faces(pictures: Pictures, labels: Path | None) -> Listing:
