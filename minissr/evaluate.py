@@ -57,6 +57,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     from minissr.training.evaluation import evaluate
     from minissr.training.network import load_network
     from minissr.training.results import write_json
+    from minissr.training.session import labels_above
 
     with use_backend(args.backend) as backend:
         network = load_network(args.checkpoint)
@@ -66,6 +67,14 @@ def main(argv: Sequence[str] | None = None) -> int:
         data = open_dataset(args.data, seed=recipe.get("seed", 0))
         out = sys.stderr if args.json == "-" else sys.stdout
         print(f"backend  {backend}\nnetwork  {network.path}\ndata     {data.describe()}", file=out)
+        model: Any = network.model
+        max_age = model.config().get("max_age")
+        if max_age is not None and (above := labels_above(data, max_age)):
+            print(
+                f"note     {above:,} labels exceed the network's range of {max_age:g} years; "
+                "they are kept",
+                file=out,
+            )
         median = network.about.get("data", {}).get("train_median")
         result = evaluate(
             network.model, network.preprocessing, data, args.split, median, flip=args.flip

@@ -79,7 +79,7 @@ def load_network(source: str | os.PathLike[str]) -> Network:
         If there is no such thing, or it is damaged.
     """
     path = find_checkpoint(source)
-    keras = path.suffix in KERAS
+    keras = path.suffix.lower() in KERAS
     checkpoint = keras_checkpoint(path) if keras else expanded(read_checkpoint(path))
     try:
         model = build(**checkpoint.metadata["model"])

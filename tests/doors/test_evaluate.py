@@ -72,6 +72,7 @@ def test_any_checkpoint_will_do(call: Run, trained: Path) -> None:
         ("nothing", ["--data", "synthetic"], 3, "no such checkpoint"),
         (".", ["--data", "synthetic"], 3, "is a folder without best.safetensors"),
         ("notes.h5", ["--data", "synthetic"], 3, "not an HDF5 file"),
+        ("NOTES.H5", ["--data", "synthetic"], 3, "not an HDF5 file"),
         ("notes.txt", ["--data", "synthetic"], 3, "not a checkpoint of minissr"),
         (None, ["--data", "nowhere"], 2, "minissr.prepare"),
         (None, ["--data", "synthetic", "--backend", "tpu"], 2, "none of auto, numpy"),
@@ -92,7 +93,8 @@ def test_what_can_not_be_is_named(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "notes.txt").write_text("nothing " * 100)
-    (tmp_path / "notes.h5").write_text("nothing " * 100)
+    for name in ("notes.h5", "NOTES.H5"):
+        (tmp_path / name).write_text("nothing " * 100)
     done, _, err = call(evaluate, checkpoint or trained, *NUMPY, *arguments)
     assert done == code
     assert says in err
@@ -124,6 +126,22 @@ def test_a_set_without_training_faces_takes_the_networks_own_median(
     code, out, _ = call(evaluate, trained, "--data", "only", *NUMPY)
     assert code == 0
     assert "always the median of the network's training" in out
+
+
+def test_labels_beyond_the_networks_range_are_told_and_kept(
+    call: Run, trained: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from minissr.data.faces import Dataset, FaceSet
+
+    ages = np.float32([101, 101.5, 130])
+    old = Dataset("old", {"val": FaceSet(open_dataset("synthetic").split("val").images[:3], ages)})
+    monkeypatch.setattr("minissr.data.opening.open_dataset", lambda *_, **__: old)
+    code, out, _ = call(evaluate, trained, "--data", "old", *NUMPY)
+    assert code == 0
+    assert "2 labels exceed the network's range of 101 years; they are kept\n" in out
+    assert "val, 3 faces" in out
+    monkeypatch.undo()
+    assert "exceed" not in call(evaluate, trained, "--data", "synthetic", *NUMPY)[1]
 
 
 def test_flip_measures_the_mean_of_both_views(call: Run, trained: Path) -> None:
