@@ -6,6 +6,7 @@ import argparse
 import csv
 import io
 import json
+import os
 import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
@@ -59,6 +60,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = build_parser().parse_args(argv)
     if args.json == "-" and args.csv == "-":
         raise MinissrError("--json - and --csv - would mix; write one of them to a file")
+    if args.json and args.csv and os.path.realpath(args.json) == os.path.realpath(args.csv):
+        raise MinissrError(f"--json and --csv both name {args.json}; give each its own file")
+    if isinstance(sys.stdout, io.TextIOWrapper):  # a name with letters it lacks is shown escaped
+        sys.stdout.reconfigure(errors="backslashreplace")
     from minissr.estimator import load
     from minissr.faces.album import Album
     from minissr.faces.answers import answers, find_pictures

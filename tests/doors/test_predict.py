@@ -213,3 +213,27 @@ def test_two_outputs_can_not_share_standard_output(call: Run, pictures: Path) ->
     code, _, err = call(predict, pictures, "--json", "-", "--csv", "-")
     assert code == 2
     assert "would mix" in err
+
+
+def test_two_outputs_can_not_share_a_file(call: Run, pictures: Path, tmp_path: Path) -> None:
+    file = tmp_path / "ages"
+    code, _, err = call(predict, pictures, "--json", file, "--csv", tmp_path / "." / "ages")
+    assert code == 2
+    assert "give each its own file" in err
+    assert not file.exists()
+
+
+@pytest.mark.parametrize("csv_too", [False, True])
+def test_a_name_that_the_terminal_can_not_show_is_escaped(
+    trained: Path, pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, csv_too: bool
+) -> None:
+    for name in ("a\xfc.png", "b.png"):
+        (tmp_path / name).write_bytes((pictures / "a.png").read_bytes())
+    arguments = [str(tmp_path), "--weights", str(trained), *NUMPY, *["--csv", "-"] * csv_too]
+    terminal = io.BytesIO()
+    monkeypatch.setattr("sys.stdout", io.TextIOWrapper(terminal, "ascii"))
+    assert predict.main(arguments) == 0
+    predict.sys.stdout.flush()
+    first, second = terminal.getvalue().decode().splitlines()[-2:]
+    assert "a\\xfc.png" in first
+    assert "b.png" in second
