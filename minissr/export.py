@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from minissr import cli
@@ -63,12 +65,20 @@ def main(argv: Sequence[str] | None = None) -> int:
     for option, value in (("--faces", args.faces), ("--slow-faces", args.slow_faces)):
         if value < 1:
             raise MinissrError(f"{option} {value}; expected a whole number above 0")
+    if args.small and Path(args.small).suffix != ".safetensors":
+        raise MinissrError(f"--small {args.small}; expected a name that ends in .safetensors")
+    targets = [target for target in (args.onnx, args.small) if target]
+    if len({os.path.realpath(target) for target in targets}) < len(targets):
+        raise MinissrError(f"--onnx and --small both name {args.onnx}; give each its own file")
     from minissr.training.files import check_target, write_atomically
     from minissr.training.network import load_network
 
-    for target in filter(None, (args.onnx, args.small)):
+    for target in targets:
         check_target(target)
     network = load_network(args.checkpoint)
+    for target in targets:
+        if os.path.realpath(target) == os.path.realpath(network.path):
+            raise MinissrError(f"{target} is the network to be exported; name another file")
     print(f"network  {network.path}")
     if args.licence:
         network.about["licence"] = args.licence

@@ -56,13 +56,15 @@ def test_a_failed_check_leaves_no_file(
 
 def test_a_target_that_can_not_be_written(trained: Path, tmp_path: Path, call: Run) -> None:
     """It is said before anything is computed."""
+    folder = tmp_path / "folder.safetensors"
+    folder.mkdir()
     for option in ("--onnx", "--small"):
-        for target in (tmp_path / "no" / "x", tmp_path):
+        for target in (tmp_path / "no" / "x.safetensors", folder):
             code, out, err = call(export, trained, option, target, *FEW)
             assert code == 3
             assert err.startswith(f"minissr: could not write {target}")
             assert not out
-    assert not list(tmp_path.iterdir())
+    assert list(tmp_path.iterdir()) == [folder]
 
 
 def test_what_was_there_survives_a_failed_check(
@@ -94,7 +96,7 @@ def test_without_onnx_there_is_a_sentence(
     code, _, err = call(export, trained, "--onnx", tmp_path / "age.onnx", *FEW)
     assert code == 2
     assert "pip install 'minissr[onnx]'" in err
-    assert call(export, trained, "--small", tmp_path / "small")[0] == 0  # needs no onnx
+    assert call(export, trained, "--small", tmp_path / "x.safetensors")[0] == 0  # needs no onnx
 
 
 def test_a_missing_runtime_is_said_and_passed_over(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -112,7 +114,7 @@ def test_a_missing_runtime_is_said_and_passed_over(monkeypatch: pytest.MonkeyPat
         (("--onnx", "x", "--faces", "0"), "--faces 0; expected a whole number above 0"),
         (("--onnx", "x", "--slow-faces", "-1"), "--slow-faces -1; expected"),
         (("--onnx", "x", "--data", "nowhere"), "nowhere"),
-        (("--small", "x", "--dtype", "int4"), "--dtype"),
+        (("--small", "x.safetensors", "--dtype", "int4"), "--dtype"),
     ],
 )
 def test_bad_arguments(

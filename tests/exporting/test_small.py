@@ -113,6 +113,30 @@ def test_through_the_doors(trained: Path, tmp_path: Path, call: Run) -> None:
     assert 0 < np.abs(exact - coarse).max() < 0.5
 
 
+def test_a_small_file_can_be_opened_and_replaces_no_other(
+    trained: Path, tmp_path: Path, call: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    source = Path("net.safetensors")
+    source.write_bytes((trained / "best.safetensors").read_bytes())
+    before = source.read_bytes()
+    Path("link.safetensors").symlink_to(source)
+    both = ("--onnx", "x.safetensors", "--small", tmp_path / "x.safetensors")
+    for arguments, says in (
+        (("--small", "age.h5"), "--small age.h5; expected a name that ends in .safetensors"),
+        (("--small", "age"), "--small age; expected a name that ends in .safetensors"),
+        (both, "--onnx and --small both name x.safetensors; give each its own file"),
+        (("--small", source), "is the network to be exported; name another file"),
+        (("--small", "link.safetensors"), "is the network to be exported; name another file"),
+        (("--onnx", source), "is the network to be exported; name another file"),
+    ):
+        code, _, err = call(export, source, *arguments)
+        assert code == 2
+        assert says in err
+    assert source.read_bytes() == before
+    assert {path.name for path in tmp_path.iterdir()} == {"net.safetensors", "link.safetensors"}
+
+
 def test_evaluate_reports_the_cost(
     trained: Path, tmp_path: Path, call: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
