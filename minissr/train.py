@@ -82,8 +82,7 @@ def build_parser() -> argparse.ArgumentParser:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; returns 0 or raises what `cli.run` turns into a sentence."""
-    options = vars(build_parser().parse_args(argv))
-    flags = {k: v for k, v in options.items() if k in fields() or k == "stages"}
+    options, flags = parsed(argv)
     if options["help_set"]:
         print(configuration.describe_keys(flags.get("model", TrainConfig.model)))
         return 0
@@ -95,11 +94,22 @@ def main(argv: Sequence[str] | None = None) -> int:
             file = configuration.read_config_file(run.config)
             config = merged(file, f"{run.config}: ", options, flags)
             return train_in(run, config, options["profile"])
-    path = options["config"]
-    file = configuration.read_config_file(path) if path else {}
-    config = merged(file, f"{path}: ", options, flags)
+    config = of_new_run(options, flags)
     with RunDirectory.create(options["out"], config.to_json()) as run:
         return train_in(run, config, options["profile"])
+
+
+def parsed(argv: Sequence[str] | None) -> tuple[dict[str, Any], dict[str, str]]:
+    """All options, and those of them that are settings of the training."""
+    options = vars(build_parser().parse_args(argv))
+    return options, {k: v for k, v in options.items() if k in fields() or k == "stages"}
+
+
+def of_new_run(options: dict[str, Any], flags: dict[str, str]) -> TrainConfig:
+    """What a run that begins with these options is told."""
+    path = options["config"]
+    file = configuration.read_config_file(path) if path else {}
+    return merged(file, f"{path}: ", options, flags)
 
 
 def merged(

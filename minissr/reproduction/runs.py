@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from minissr.data.opening import open_dataset
-from minissr.errors import MinissrError
+from minissr.errors import DataError, MinissrError
 from minissr.reproduction.cases import TRAINING, Case
 from minissr.reproduction.rows import (
     Row,
@@ -19,6 +19,7 @@ from minissr.reproduction.rows import (
     read_rows,
     write_rows,
 )
+from minissr.training.config import TrainConfig, build_config, read_config_file, show
 
 
 def epochs_of(told: str | None, cases: Sequence[Case]) -> dict[str, int]:
@@ -71,22 +72,60 @@ def train_cases(
 
 
 def train(told: list[str], run: Path) -> None:
-    """One run, from its beginning or from where it was interrupted."""
+    """One run, from its beginning or from where it was interrupted.
+
+    Raises
+    ------
+    DataError
+        If the folder holds a run that was told something else.
+    """
     from minissr import train as door
 
-    told = ["--resume", str(run)] if (run / "config.json").exists() else told
+    if (run / "config.json").exists():
+        check_same(run, door.of_new_run(*door.parsed(told)))
+        told = ["--resume", str(run)]
     print(f"python -m minissr.train {shlex.join(told)}", flush=True)
     door.main(told)
 
 
+def check_same(run: Path, wanted: TrainConfig) -> None:
+    """Refuse an existing run of other faces or settings: its figures would pass for these."""
+    file = run / "config.json"
+    found = build_config((f"{file}: ", read_config_file(file)))
+    # Of the places, what shapes the result; which threads and backend compute does not.
+    mine, theirs = (
+        {"data": config.data, "init": config.init, **config.recipe()} for config in (wanted, found)
+    )
+    other = [
+        f"{key} {in_words(theirs, key)} instead of {in_words(mine, key)}"
+        for key in mine | theirs
+        if mine.get(key) != theirs.get(key)
+    ]
+    if other:
+        raise DataError(f"{run} holds a run with {', '.join(other)}; name another --out")
+
+
+def in_words(recipe: Mapping[str, Any], key: str) -> str:
+    """One value of a recipe, which doesn't say what is as usual."""
+    return show(recipe[key]) if key in recipe else "as usual"
+
+
 def measured(case: Case, seed: int, run: Path, spec: str, digest: str) -> Row:
-    """The row of a finished run; `digest` tells the faces of this study from others."""
+    """The row of a finished run; `digest` tells the faces of this study from others.
+
+    Raises
+    ------
+    DataError
+        If the run was trained on other faces.
+    """
     from minissr.training import metrics
     from minissr.training.measure import predict_ages
     from minissr.training.network import load_network
 
     network = load_network(run / "last.safetensors")
     data = open_dataset(spec, seed=seed)  # synthetic ones differ by seed
+    if network.about["data"]["digest"] != data.digest:
+        raise DataError(f"{run} was trained on other faces than {spec}; name another --out")
     about: dict[str, Any] = {"data": digest, "parameters": network.model.parameter_count()}
     predicted = {}
     for split in ("val", "test"):

@@ -196,3 +196,51 @@ def test_list_and_refusals(call: Run, tmp_path: Path) -> None:
         assert code == 2
         assert words in err
         assert len(err.splitlines()) == 1
+
+
+def test_a_run_of_other_settings_is_not_taken_for_this_one(call: Run, tmp_path: Path) -> None:
+    told = ["figure2", "--data", "synthetic", "--cases", "minissr", "--out", tmp_path, "--epochs"]
+    assert call(reproduce, *told, 1)[0] == 0
+    other = tmp_path / "other.jsonl"
+    code, _, err = call(reproduce, *told, 2, "--rows", other)
+    assert code == 2
+    assert "holds a run with epochs 1 instead of 2; name another --out" in err
+    assert err.count("\n") == 1
+    assert not other.exists()
+    # Told the same, what is interrupted goes on and what is finished is looked at again.
+    assert call(reproduce, *told, 1, "--rows", other)[0] == 0
+    assert other.read_text() == (tmp_path / "rows.jsonl").read_text()
+    other.unlink()
+    for name in ("report.md", "last.safetensors", "metrics.jsonl"):
+        (tmp_path / "minissr-0" / name).unlink()
+    assert call(reproduce, *told, 1, "--rows", other)[0] == 0
+    assert other.read_text() == (tmp_path / "rows.jsonl").read_text()
+
+
+def test_a_run_of_other_faces_is_not_measured_on_these(
+    call: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The same name, but what it holds was made anew since the run was finished."""
+    told = ["figure2", "--data", "synthetic", "--cases", "minissr", "--epochs", "1"]
+    assert call(reproduce, *told, "--out", tmp_path)[0] == 0
+    few = {"train_images": 20, "val_images": 12, "test_images": 9}
+    monkeypatch.setattr(synthetic, "SETTINGS", few)
+    other = tmp_path / "other.jsonl"
+    code, _, err = call(reproduce, *told, "--out", tmp_path, "--rows", other)
+    assert code == 2
+    assert "was trained on other faces than synthetic; name another --out" in err
+    assert not other.exists()
+
+
+def test_weights_of_other_settings_are_not_shipped(
+    call: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recipe = {"epochs": 1, "batch_size": 8, "backend": "numpy", **NETWORK}
+    monkeypatch.setattr("minissr.reproduction.recipe.RECIPE", recipe)
+    told = ["weights", "--data", "synthetic", "--out", tmp_path]
+    assert call(reproduce, *told)[0] == 0
+    monkeypatch.setitem(recipe, "loss", "smooth")
+    code, printed, err = call(reproduce, *told, "--epochs", "2")
+    assert code == 2
+    assert "epochs 1 instead of 2, loss as usual instead of smooth; name another --out" in err
+    assert "written" not in printed

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
 from minissr.errors import DataError, MinissrError
@@ -10,8 +12,8 @@ from minissr.reproduction import rows as table
 from minissr.reproduction.cases import CASES, CLAIMS, METHODS, SEEDS, TRAINING, Case, Claim, choose
 from minissr.reproduction.recipes import RECIPES
 from minissr.reproduction.report import sentence, verdict
-from minissr.reproduction.runs import epochs_of
-from minissr.training.config import build_config
+from minissr.reproduction.runs import check_same, epochs_of
+from minissr.training.config import TrainConfig, build_config
 
 BASE = Case("base", "as it is", {}, seeds=SEEDS)
 OTHER = Case("other", "with one thing changed", {"lambda_d": 0.0}, against="base")
@@ -104,6 +106,13 @@ def test_rows_of_other_faces_are_refused():
 
 def test_epochs_of_all_and_of_some():
     cases = (BASE, Case("slow", "costs more", epochs=10))
+def test_a_run_of_other_faces_is_not_taken_up(tmp_path):
+    (tmp_path / "config.json").write_text(json.dumps(TrainConfig(data="/a").to_json()))
+    check_same(tmp_path, TrainConfig(data="/a", threads=1))
+    with pytest.raises(DataError, match="a run with data /a instead of /b; name another --out"):
+        check_same(tmp_path, TrainConfig(data="/b"))
+
+
     usual = TRAINING["epochs"]
     assert epochs_of(None, cases) == {"base": usual, "slow": 10}
     assert epochs_of("3", cases) == {"base": 3, "slow": 3}
