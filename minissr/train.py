@@ -37,6 +37,7 @@ FLAGS = (
     ("init", "CHECKPOINT"),
     ("checkpoint_every", "SECONDS"),
 )
+PLACES = ("out", "resume", "config", "init")
 RESUMABLE = ("data", "backend", "threads", "checkpoint_every")
 
 
@@ -102,6 +103,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 def parsed(argv: Sequence[str] | None) -> tuple[dict[str, Any], dict[str, str]]:
     """All options, and those of them that are settings of the training."""
     options = vars(build_parser().parse_args(argv))
+    for key in PLACES:
+        if options.get(key) == "":  # as a script says it whose variable isn't set
+            raise MinissrError(f"--{key} is empty; name a place or leave it out")
     return options, {k: v for k, v in options.items() if k in fields() or k == "stages"}
 
 
@@ -149,11 +153,12 @@ def train_in(run: RunDirectory, config: TrainConfig, profiled: bool = False) -> 
     with StopRequest(f"interrupted; go on with: {again}") as stop, use_backend(config.backend):
         try:
             session = open_session(config, run, stop)
-        except (MinissrError, ValueError):
+            words = introduction(session)
+        except (MinissrError, ValueError, OSError, MemoryError):
             if run.fresh:
                 run.discard()
             raise
-        print("\n".join(introduction(session)), flush=True)
+        print("\n".join(words), flush=True)
         if profiled:
             session.profile = Profile()
         try:

@@ -190,7 +190,10 @@ class TrainConfig:
         3.0, number(0, above=True), "years up to which loss smooth is quadratic", quiet=True
     )
     label_sigma: float = setting(
-        3.0, number(0, above=True), "years of doubt in a label, of loss distribution", quiet=True
+        3.0,
+        number(0, above=True, below=1000),  # its square has to be a number
+        "years of doubt in a label, of loss distribution",
+        quiet=True,
     )
     divergence_weight: float = setting(
         1.0, number(0), "of what loss distribution adds to mae, in years a nat", quiet=True

@@ -297,7 +297,7 @@ def build_schedule(
     if warm_up is None:
         rise = total // 20 if name == "cosine" else 0
     else:
-        rise = min(total, round(warm_up * steps_per_epoch))
+        rise = round(min(total, warm_up * steps_per_epoch))  # infinity can't be rounded
     if name == "step":
         thirds = [math.ceil(epochs * third / 3) * steps_per_epoch for third in (1, 2)]
         return risen(step_lr(lr, thirds), lr, rise)

@@ -106,6 +106,7 @@ def open_session(config: TrainConfig, run: RunDirectory, stop: StopRequest) -> S
     data = dataclasses.replace(data, preprocessing=fed)
     faces = data.split("train")
     batches = Batches(faces, config.batch_size, seed=config.seed, augment=augment)
+    check_size(data, model)
     about: dict[str, Any] = {
         "model": model.config(),
         "preprocessing": data.preprocessing.to_json(),
@@ -209,6 +210,17 @@ def choose_threads(config: TrainConfig) -> None:
     if config.backend == "numpy":
         quiet_blas()
     elif config.threads and config.backend == "numba":
+def check_size(data: Dataset, model: Any) -> None:
+    """Refuse faces of another size than the network looks at."""
+    size = data.preprocessing.size
+    wanted = model.config().get("image_size", size)
+    if size != wanted:
+        raise DataError(
+            f"the network looks at faces of {wanted}x{wanted} pixels, those of {data.name} have "
+            f"{size}x{size}; --set image_size={size}"
+        )
+
+
         from minissr.kernels.threads import set_threads
 
         set_threads(config.threads)

@@ -34,7 +34,13 @@ from tests.training.tiny import TINY
         (["--set", "max_age=-5"], 2, "max"),
         (["--config", "nothing.json"], 2, "can't be read"),
         (["--resume", "nothing"], 3, "holds no run to resume"),
+        (["--set", "image_size=96"], 2, "faces of 96x96 pixels, those of synthetic have 64x64"),
+        (["--set", "label_sigma=1e200"], 2, "a number above 0 and below 1000"),
         (["--backend", "cupy"], 5, "cupy"),
+        (["--config", ""], 2, "--config is empty"),
+        (["--init", ""], 2, "--init is empty"),
+        (["--out", ""], 2, "--out is empty"),
+        (["--resume", ""], 2, "--resume is empty"),
     ],
 )
 def test_what_can_not_be_is_one_sentence_and_leaves_nothing(

@@ -79,6 +79,7 @@ def test_the_recipe_has_no_places() -> None:
         ("stages", "3,x", "3,3,3"),
         ("slip", "maybe", "true or false"),
         ("train_images", "-1", "from 1 up"),
+        ("label_sigma", "1e200", "below 1000"),
         ("seed", "9" * 5000, "from 0 up"),
         ("augment", "", "names as in paper"),
     ],

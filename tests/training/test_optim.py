@@ -294,3 +294,10 @@ def test_a_warm_up_of_two_epochs_rises_and_joins(name):
     assert usual(0) == pytest.approx(0.1)
     if name != "cosine":
         assert all(schedule(step) == usual(step) for step in range(10, 45))
+
+
+@pytest.mark.parametrize("name", ["step", "cosine", "constant"])
+def test_a_warm_up_longer_than_the_run_rises_all_the_way(name):
+    for warm_up in (9, 100, 1e308):
+        schedule = build_schedule(name, lr=0.1, epochs=9, steps_per_epoch=50, warm_up=warm_up)
+        assert schedule(449) == pytest.approx(0.1)
