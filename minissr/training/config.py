@@ -250,8 +250,13 @@ class TrainConfig:
             epochs=epochs,
             backend=resolve(self.backend),
             data=self.data if synthetic else os.path.abspath(self.data),
-            init=self.init and os.path.abspath(self.init),
+            init=self.init and absolute(self.init),
         )
+
+
+def absolute(checkpoint: str) -> str:
+    """A full path, unless it is the name of a network that comes with the package."""
+    return os.path.abspath(checkpoint) if os.path.exists(checkpoint) else checkpoint
 
 
 def fields() -> dict[str, dataclasses.Field[Any]]:

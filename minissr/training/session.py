@@ -29,6 +29,9 @@ from minissr.training.rundir import RunDirectory
 from minissr.training.signals import StopRequest
 from minissr.training.state import Progress, recall_times, restore
 
+# Of a network's configuration, what only training reads: with it a face gets the same age.
+OF_TRAINING = ("dropout", "momentum", "stage_loss", "first_bias", "head_rate")
+
 
 @dataclass
 class Session:
@@ -54,6 +57,7 @@ class Session:
     about: dict[str, Any]
     criterion: Criterion
     average: Average | None  # of the network over steps, where the configuration wants one
+    init: Network | None = None  # the network whose weights it begins with, if any
     profile: Profile | NoProfile = field(default_factory=NoProfile)
 
     def measured(self) -> contextlib.AbstractContextManager[None]:
@@ -102,11 +106,11 @@ def open_session(config: TrainConfig, run: RunDirectory, stop: StopRequest) -> S
         start_from(init, model)
     data = open_dataset(config.data, seed=config.seed, settings=dict(config.data_settings))
     check_enough(data)
+    check_size(data, model)
     fed = data.preprocessing.fed(config.pixels)
     data = dataclasses.replace(data, preprocessing=fed)
     faces = data.split("train")
     batches = Batches(faces, config.batch_size, seed=config.seed, augment=augment)
-    check_size(data, model)
     about: dict[str, Any] = {
         "model": model.config(),
         "preprocessing": data.preprocessing.to_json(),
@@ -145,6 +149,7 @@ def open_session(config: TrainConfig, run: RunDirectory, stop: StopRequest) -> S
         about,
         criterion,
         average,
+        init,
     )
 
 
@@ -205,11 +210,6 @@ def check_enough(data: Dataset) -> None:
         )
 
 
-def choose_threads(config: TrainConfig) -> None:
-    """Compute with as many threads as were asked for; NumPy with one, so that bits are equal."""
-    if config.backend == "numpy":
-        quiet_blas()
-    elif config.threads and config.backend == "numba":
 def check_size(data: Dataset, model: Any) -> None:
     """Refuse faces of another size than the network looks at."""
     size = data.preprocessing.size
@@ -221,6 +221,11 @@ def check_size(data: Dataset, model: Any) -> None:
         )
 
 
+def choose_threads(config: TrainConfig) -> None:
+    """Compute with as many threads as were asked for; NumPy with one, so that bits are equal."""
+    if config.backend == "numpy":
+        quiet_blas()
+    elif config.threads and config.backend == "numba":
         from minissr.kernels.threads import set_threads
 
         set_threads(config.threads)
@@ -257,10 +262,10 @@ def introduction(session: Session) -> list[str]:
 
 
 def notes(session: Session) -> list[str]:
-    """What is done with data that doesn't quite fit the network or the batches."""
+    """What is done with weights and data that don't quite fit the network or the batches."""
     faces, batch_size = len(session.data.split("train")), session.config.batch_size
     max_age = session.model.config().get("max_age")
-    told = []
+    told = [f"{words}; its weights are taken all the same" for words in changes(session)]
     if max_age is not None and (above := labels_above(session.data, max_age)):
         told.append(
             f"{above:,} labels exceed the network's range of {max_age:g} years; they are kept"
@@ -275,6 +280,23 @@ def notes(session: Session) -> list[str]:
             "train on a last batch of one"
         )
     return told
+
+
+def changes(session: Session) -> list[str]:
+    """How the network that this one begins with differs, where shapes alone don't tell."""
+    if session.init is None:
+        return []
+    theirs: Any = session.init.model
+    settings = {k: v for k, v in theirs.config().items() if k not in OF_TRAINING}
+    words = [differences(settings, session.model.config())]
+    fed, now = session.init.preprocessing.to_json(), session.data.preprocessing.to_json()
+    other = [
+        f"{key} {show(fed[key])} instead of {show(now[key])}"
+        for key in ("color", "scale", "offset")
+        if fed[key] != now[key]
+    ]
+    words += [f"was fed with {', '.join(other)}"] if other else []
+    return [f"{session.init.path} {what}" for what in words if what]
 
 
 def counted(n: int, what: str) -> str:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
 
 from minissr import train
+from minissr.training import network, session
 from tests.doors.conftest import Run
 from tests.training.tiny import TINY
 
@@ -32,15 +34,15 @@ from tests.training.tiny import TINY
         (["--set", "variant=mine"], 2, "none of minissr, paper, released"),
         (["--set", "train_images=1"], 2, "at least 2"),
         (["--set", "max_age=-5"], 2, "max"),
-        (["--config", "nothing.json"], 2, "can't be read"),
-        (["--resume", "nothing"], 3, "holds no run to resume"),
         (["--set", "image_size=96"], 2, "faces of 96x96 pixels, those of synthetic have 64x64"),
         (["--set", "label_sigma=1e200"], 2, "a number above 0 and below 1000"),
-        (["--backend", "cupy"], 5, "cupy"),
+        (["--config", "nothing.json"], 2, "can't be read"),
         (["--config", ""], 2, "--config is empty"),
         (["--init", ""], 2, "--init is empty"),
         (["--out", ""], 2, "--out is empty"),
         (["--resume", ""], 2, "--resume is empty"),
+        (["--resume", "nothing"], 3, "holds no run to resume"),
+        (["--backend", "cupy"], 5, "cupy"),
     ],
 )
 def test_what_can_not_be_is_one_sentence_and_leaves_nothing(
@@ -145,6 +147,42 @@ def test_init_of_another_network_says_how_it_differs(
     assert says in err
     assert err.count("\n") == 1
     assert not (tmp_path / "run").exists()
+
+
+def test_what_can_not_be_told_leaves_nothing(
+    call: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Everything is made, but saying so fails: the run never began, its name is free."""
+
+    def failing(*_: object) -> str:
+        raise OSError(5, "input/output error")
+
+    monkeypatch.setattr(session, "model_line", failing)
+    assert call(train, *TINY, "--out", tmp_path / "run")[0] == 3
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_init_takes_the_name_of_a_network_of_the_package(
+    call: Run, trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copy(trained / "best.safetensors", tmp_path / "ours.safetensors")
+    monkeypatch.setattr(network, "WEIGHTS", tmp_path)
+    monkeypatch.chdir(tmp_path)
+    code, out, err = call(train, *TINY, "--epochs=1", "--init", "ours", "--out", "run")
+    assert code == 0, err
+    assert "taken all the same" not in out
+
+
+def test_init_says_what_shapes_do_not(call: Run, trained: Path, tmp_path: Path) -> None:
+    """What only training reads may differ; what makes another age of a face is told."""
+    told = [*TINY, "--epochs=1", "--init", trained, "--set=dropout=0.3", "--set=max_age=90"]
+    told += ["--set=pixels=unit", "--out", tmp_path / "run"]
+    code, out, err = call(train, *told)
+    assert code == 0, err
+    path = trained / "best.safetensors"
+    assert f"note      {path} is a network with max_age 101.0 instead of 90.0; its weights" in out
+    assert f"note      {path} was fed with scale 1.0 instead of 0.00392" in out
+    assert out.count("taken all the same") == 2
 
 
 def test_a_label_above_the_network_is_counted_and_kept(call: Run, tmp_path: Path) -> None:

@@ -44,6 +44,15 @@ def test_what_is_left_open_is_decided_by_the_data(tmp_path: Path) -> None:
     assert TrainConfig().resolved().backend in ("numba", "numpy")
 
 
+def test_a_network_to_start_from_is_a_path_or_a_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "run").mkdir()
+    assert TrainConfig(init="run").resolved().init == str(tmp_path / "run")
+    assert TrainConfig(init="ssrnet-utkface").resolved().init == "ssrnet-utkface"
+
+
 def test_the_recipe_has_no_places() -> None:
     one = TrainConfig(data="/a", init="/b", threads=1, checkpoint_every=1.0)
     two = TrainConfig(data="/c", init="/d", threads=2, checkpoint_every=2.0)
@@ -70,6 +79,7 @@ def test_the_recipe_has_no_places() -> None:
         ("warm_up", "-1", "from 0 up"),
         ("loss", "mse", "mae, smooth, distribution"),
         ("label_sigma", "0", "above 0"),
+        ("label_sigma", "1e200", "below 1000"),
         ("pixels", "0", "raw, unit, centered"),
         ("schedule", "steep", "step, cosine, constant"),
         ("backend", "cuda", "auto, numpy, numba, cupy"),
@@ -79,7 +89,6 @@ def test_the_recipe_has_no_places() -> None:
         ("stages", "3,x", "3,3,3"),
         ("slip", "maybe", "true or false"),
         ("train_images", "-1", "from 1 up"),
-        ("label_sigma", "1e200", "below 1000"),
         ("seed", "9" * 5000, "from 0 up"),
         ("augment", "", "names as in paper"),
     ],
