@@ -81,6 +81,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
         out.mkdir(parents=True, exist_ok=True)
         print(f"figure  {figure3(out)}")
+    if args.study == "weights" and args.report_only:
+        raise MinissrError("weights has no rows to report; name a finished run with --run instead")
         return 0
     if args.study == "weights":
         print("\n".join(f"written  {path}" for path in weights(args, out)))

@@ -19,6 +19,12 @@ from minissr.training.files import write_text
 
 Row = dict[str, Any]
 DIGITS = 4  # of the figures in a row
+# What a report reads of any row; there is more in one, see `finished_row`.
+KEYS = (
+    *("case", "seed", "data", "epochs", "parameters", "val_mae", "val_ca3", "val_ca5", "train_mae"),
+    *("best_val_mae", "best_epoch", "lowest_age", "live_stages", "stages", "stage_health"),
+    *("train_mae_by_epoch", "val_mae_by_epoch"),
+)
 
 
 def read_rows(path: str | os.PathLike[str]) -> list[Row]:
@@ -30,6 +36,8 @@ def read_rows(path: str | os.PathLike[str]) -> list[Row]:
     for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
         try:
             row = json.loads(line)
+            if missing := [key for key in KEYS if key not in row]:
+                raise KeyError(*missing)
             rows.append({**row, "case": str(row["case"]), "seed": int(row["seed"])})
         except (ValueError, KeyError, TypeError) as error:
             raise DataError(

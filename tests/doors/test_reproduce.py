@@ -190,6 +190,8 @@ def test_list_and_refusals(call: Run, tmp_path: Path) -> None:
         (["ablation", "--out", tmp_path, "--report-only"], "no rows yet"),
         (["figure2", "--data", "synthetic", "--out", tmp_path, "--curves", "x"], "there is no x__"),
         (["weights", "--data", "synthetic", "--out", tmp_path, "--epochs", "0"], "--epochs 0"),
+        (["weights", "--out", tmp_path, "--report-only"], "weights has no rows to report"),
+        (["weights", "--out", tmp_path, "--run", tmp_path], "needs --data and --out"),
         (["figure3"], "needs --data and --out"),
     ):
         code, _, err = call(reproduce, *arguments)

@@ -81,15 +81,17 @@ def test_a_small_difference_is_looked_at_with_more_seeds(error, seeds):
 def test_rows_survive_the_file(tmp_path):
     path = tmp_path / "rows.jsonl"
     assert table.read_rows(path) == []
-    rows = rows_of("base", 5.0, 6.0)
+    rows = [dict.fromkeys(table.KEYS, 1) | row for row in rows_of("base", 5.0, 6.0)]
     table.write_rows(path, rows)
     assert table.read_rows(path) == rows
 
 
-@pytest.mark.parametrize("line", ["{", "[]", '{"case": "base"}', "3"])
+@pytest.mark.parametrize(
+    "line", ["{", "[]", '{"case": "base"}', '{"case": "base", "seed": 0}', "3"]
+)
 def test_a_damaged_row_is_named(tmp_path, line):
     path = tmp_path / "rows.jsonl"
-    path.write_text('{"case": "base", "seed": 0}\n' + line + "\n")
+    path.write_text(json.dumps(dict.fromkeys(table.KEYS, 1)) + "\n" + line + "\n")
     with pytest.raises(DataError, match=r"rows.jsonl, line 2, is no row"):
         table.read_rows(path)
 
@@ -104,8 +106,6 @@ def test_rows_of_other_faces_are_refused():
         table.check_comparable(rows, "abc", {"base": 90}, "rows.jsonl")
 
 
-def test_epochs_of_all_and_of_some():
-    cases = (BASE, Case("slow", "costs more", epochs=10))
 def test_a_run_of_other_faces_is_not_taken_up(tmp_path):
     (tmp_path / "config.json").write_text(json.dumps(TrainConfig(data="/a").to_json()))
     check_same(tmp_path, TrainConfig(data="/a", threads=1))
@@ -113,6 +113,8 @@ def test_a_run_of_other_faces_is_not_taken_up(tmp_path):
         check_same(tmp_path, TrainConfig(data="/b"))
 
 
+def test_epochs_of_all_and_of_some():
+    cases = (BASE, Case("slow", "costs more", epochs=10))
     usual = TRAINING["epochs"]
     assert epochs_of(None, cases) == {"base": usual, "slow": 10}
     assert epochs_of("3", cases) == {"base": 3, "slow": 3}
