@@ -49,6 +49,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = build_parser().parse_args(argv)
     if not args.data and not args.summary:
         raise MinissrError("nothing to look at; give faces with --data, or ask for --summary")
+    if not args.data and (args.out or args.json):
+        raise MinissrError("--out and --json tell of faces; give some with --data")
+    import numpy as np
+
     from minissr.faces.sample import sample_faces
     from minissr.kernels.backend import use_backend
     from minissr.models.summary import summary
@@ -58,8 +62,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     from minissr.training.results import write_json
 
     out = sys.stderr if args.json == "-" else sys.stdout
-    if args.out:
-        check_target(args.out)
+    for target in (args.out, args.json):
+        if target and target != "-":
+            check_target(target)
     network = load_network(args.checkpoint)
     model: Any = network.model
     print(f"network  {network.path}", file=out)
@@ -79,6 +84,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     with use_backend(args.backend) as backend:
         model.to(backend)
         seen = inspect_stages(model, network_input(faces, network.preprocessing))
+    if not np.isfinite(seen.ages).all():
+        lost = int((~np.isfinite(seen.ages)).sum())
+        raise MinissrError(
+            f"the network gives no age for {lost} of {len(faces)} faces (not a finite number); "
+            "there is nothing to look at, train it again with a lower --lr"
+        )
     print("", *describe(seen), sep="\n", file=out)
     if args.out:
         from minissr.training.stage_figure import stage_figure

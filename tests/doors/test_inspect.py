@@ -11,6 +11,7 @@ import pytest
 from minissr import inspect
 from minissr.data.synthetic import draw_faces
 from minissr.faces import sample
+from minissr.training.checkpoint import pack, read_checkpoint
 from tests.doors.conftest import Run
 
 
@@ -55,6 +56,25 @@ def test_a_figure_that_can_not_be_written(trained: Path, tmp_path: Path, call: R
     assert not out
 
 
+def test_figures_that_can_not_be_written(trained: Path, tmp_path: Path, call: Run) -> None:
+    code, out, err = call(inspect, trained, "--data", "synthetic", "--json", tmp_path / "no" / "x")
+    assert code == 3
+    assert err.startswith("minissr: could not write")
+    assert not out
+
+
+def test_a_network_without_an_age_is_not_drawn(trained: Path, tmp_path: Path, call: Run) -> None:
+    best = read_checkpoint(trained / "best.safetensors")
+    tensors = {name: np.full_like(array, np.nan) for name, array in best.tensors.items()}
+    about = {k: v for k, v in best.metadata.items() if k not in ("sha256", "format")}
+    (tmp_path / "x.safetensors").write_bytes(pack(tensors, about))
+    told = ("--data", "synthetic", "--backend", "numpy", "--faces", 4, "--out", tmp_path / "x.png")
+    code, _, err = call(inspect, tmp_path / "x.safetensors", *told)
+    assert code == 2
+    assert "the network gives no age for 4 of 4 faces" in err
+    assert not (tmp_path / "x.png").exists()
+
+
 def test_a_folder_of_pictures_will_do(trained: Path, pictures: Path, call: Run) -> None:
     code, out, _ = call(inspect, trained, "--data", pictures, "--backend", "numpy")
     assert code == 0
@@ -65,6 +85,8 @@ def test_a_folder_of_pictures_will_do(trained: Path, pictures: Path, call: Run) 
     ("arguments", "says"),
     [
         ((), "give faces with --data"),
+        (("--summary", "--out", "x.png"), "--out and --json tell of faces"),
+        (("--summary", "--json", "-"), "--out and --json tell of faces"),
         (("--data", "nowhere"), "nowhere"),
         (("--data", "synthetic", "--faces", "0"), "0 faces; ask for 1 or more"),
         (("--data", "synthetic", "--faces", "1"), "give at least 2"),
