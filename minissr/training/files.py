@@ -10,10 +10,12 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import re
 from pathlib import Path
 
 from minissr.errors import DiskError
 
+TEMPORARY = re.compile(r"\..+\.\d+\.tmp")  # .NAME.PID.tmp, as `write_atomically` names them
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
@@ -65,6 +67,8 @@ def remove_leftovers(folder: Path) -> None:
     Only for a folder that no other process writes to, such as a locked run directory.
     """
     for leftover in folder.glob(".*.tmp"):
+        if not TEMPORARY.fullmatch(leftover.name):
+            continue  # somebody else's
         with contextlib.suppress(OSError):
             leftover.unlink()
 

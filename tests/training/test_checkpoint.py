@@ -274,5 +274,7 @@ files.write_atomically({str(saved)!r}, data)
     np.testing.assert_array_equal(
         read.tensors["model/conv.w"], contents(int(new))[0]["model/conv.w"]
     )
+    foreign = saved.parent / ".notes.tmp"
+    foreign.write_text("somebody else's")
     files.remove_leftovers(saved.parent)
-    assert [entry.name for entry in saved.parent.iterdir()] == [saved.name]
+    assert {entry.name for entry in saved.parent.iterdir()} == {saved.name, foreign.name}
