@@ -6,13 +6,14 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import importlib
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import NoReturn
 
-from minissr.errors import BackendUnavailable, DiskError, MinissrError
+from minissr.errors import BackendUnavailable, DiskError, Interrupted, MinissrError
 
 VERBS = {
     "train": "train a network on a data set or on synthetic faces",
@@ -46,12 +47,13 @@ class Parser(argparse.ArgumentParser):
 def run(main: Callable[[], int]) -> int:
     """Call a door's `main`; one sentence on standard error and its exit code if it fails."""
     try:
-        return main()
+        code = main()
+        flush()  # a reader that left is noticed here; at exit Python would complain
+        return code
     except KeyboardInterrupt:
         return 130
     except BrokenPipeError:
-        # The reader (`| head`) left; Python would complain again while flushing at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        abandon_output()  # the reader (`| head`) has seen enough
         return 0
     except OSError as error:
         return report(DiskError(describe_os_error(error)))
@@ -60,6 +62,34 @@ def run(main: Callable[[], int]) -> int:
     except MemoryError as error:  # also CuPy's, when the GPU has no memory left
         words = f" ({error})" if str(error) else ""
         return report(BackendUnavailable(f"out of memory{words}; try half the --batch-size"))
+
+
+@contextlib.contextmanager
+def needing_a_reader(farewell: str) -> Iterator[None]:
+    """Around work that is more than its output: unlike a listing's, its end isn't success if
+    nobody reads on.
+
+    Raises
+    ------
+    Interrupted
+        With the farewell, if standard output was closed.
+    """
+    try:
+        yield
+        flush()
+    except BrokenPipeError as error:
+        abandon_output()
+        raise Interrupted(farewell) from error
+
+
+def flush() -> None:
+    """Write what waits to be written, if there is a standard output at all (`>&-`)."""
+    print(end="", flush=True)
+
+
+def abandon_output() -> None:
+    """Send the rest nowhere; Python would complain again while flushing it at exit."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def report(error: Exception) -> int:

@@ -72,17 +72,23 @@ def main(argv: Sequence[str] | None = None) -> int:
     if args.list:
         print("\n".join(list_of(cases_of(args))))
         return 0
+    with cli.needing_a_reader("standard output was closed; the same command goes on"):
+        return conduct(args, arguments)
+
+
+def conduct(args: argparse.Namespace, arguments: Sequence[str]) -> int:
+    """Do what the study asks for; `arguments` are what `args` were parsed from."""
     needless = args.study == "figure3" or args.report_only
     if not args.out or not (args.data or needless):
         raise MinissrError("the study needs --data and --out; see --help")
+    if args.study == "weights" and args.report_only:
+        raise MinissrError("weights has no rows to report; name a finished run with --run instead")
     out = Path(args.out)
     if args.study == "figure3":
         from minissr.reproduction.parameters import figure3
 
         out.mkdir(parents=True, exist_ok=True)
         print(f"figure  {figure3(out)}")
-    if args.study == "weights" and args.report_only:
-        raise MinissrError("weights has no rows to report; name a finished run with --run instead")
         return 0
     if args.study == "weights":
         print("\n".join(f"written  {path}" for path in weights(args, out)))

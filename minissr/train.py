@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import shlex
 import sys
 from collections.abc import Sequence
@@ -91,12 +92,12 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     if options["resume"]:
         refuse_changes(options, flags)
-        with RunDirectory.resume(options["resume"]) as run:
+        with RunDirectory.resume(options["resume"]) as run, with_a_reader(run):
             file = configuration.read_config_file(run.config)
             config = merged(file, f"{run.config}: ", options, flags)
             return train_in(run, config, options["profile"])
     config = of_new_run(options, flags)
-    with RunDirectory.create(options["out"], config.to_json()) as run:
+    with RunDirectory.create(options["out"], config.to_json()) as run, with_a_reader(run):
         return train_in(run, config, options["profile"])
 
 
@@ -149,8 +150,7 @@ def train_in(run: RunDirectory, config: TrainConfig, profiled: bool = False) -> 
     if is_finished(config, run):
         print(f"{run.path} is finished, all {config.epochs} epochs; see {run.report}")
         return 0
-    again = f"python -m minissr.train --resume {shlex.quote(str(run.path))}"
-    with StopRequest(f"interrupted; go on with: {again}") as stop, use_backend(config.backend):
+    with StopRequest(f"interrupted; go on with: {again(run)}") as stop, use_backend(config.backend):
         try:
             session = open_session(config, run, stop)
             words = introduction(session)
@@ -165,13 +165,23 @@ def train_in(run: RunDirectory, config: TrainConfig, profiled: bool = False) -> 
             train(session)
             result = finish(session)
         except DiskError as error:
-            raise DiskError(f"{error}, then go on with: {again}") from error
+            raise DiskError(f"{error}, then go on with: {again(run)}") from error
         except Interrupted:  # the steps that were watched are no less true
             tell_profile(session, run)
             raise
     print("\n".join(closing(session, result)))
     tell_profile(session, run)
     return 0
+
+
+def again(run: RunDirectory) -> str:
+    """The command that goes on with a run."""
+    return f"python -m minissr.train --resume {shlex.quote(str(run.path))}"
+
+
+def with_a_reader(run: RunDirectory) -> contextlib.AbstractContextManager[None]:
+    """Around a training: it ends, saved, if nobody reads what it prints (`| head`)."""
+    return cli.needing_a_reader(f"standard output was closed; go on with: {again(run)}")
 
 
 def tell_profile(session: Session, run: RunDirectory) -> None:

@@ -26,16 +26,20 @@ def train(session: Session) -> None:
     progress, epochs = session.progress, session.epochs
     with Bar(epochs * session.images, progress.epoch * session.images + progress.images) as bar:
         save(session)  # from here on there is something to resume
-        while progress.epoch < epochs:
-            started = time.perf_counter()
-            rate = train_epoch(session, bar)
-            record = validate(session)
-            record["seconds"] = round(time.perf_counter() - started, 3)
-            record["images_per_s"] = round(rate, 1)
-            end_epoch(session, record)
-            bar.say(describe(progress.history, epochs))
-            if record["seconds"] > WORTH_DRAWING:
-                draw_progress(session)
+        try:
+            while progress.epoch < epochs:
+                started = time.perf_counter()
+                rate = train_epoch(session, bar)
+                record = validate(session)
+                record["seconds"] = round(time.perf_counter() - started, 3)
+                record["images_per_s"] = round(rate, 1)
+                end_epoch(session, record)
+                bar.say(describe(progress.history, epochs))
+                if record["seconds"] > WORTH_DRAWING:
+                    draw_progress(session)
+        except BrokenPipeError:  # from the bar, after a whole step or epoch: nobody reads on
+            save(session)
+            raise
 
 
 def train_epoch(session: Session, bar: Bar) -> float:

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import minissr
-from minissr import reproduce, train
+from minissr import cli, reproduce, train
 from minissr.data import synthetic
 from minissr.data.opening import open_dataset
 from minissr.reproduction import cases
@@ -246,3 +246,16 @@ def test_weights_of_other_settings_are_not_shipped(
     assert code == 2
     assert "epochs 1 instead of 2, loss as usual instead of smooth; name another --out" in err
     assert "written" not in printed
+
+
+def test_a_study_that_nobody_reads_is_not_done(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def closed(*_: object) -> None:
+        raise BrokenPipeError(32, "broken pipe")
+
+    monkeypatch.setattr("minissr.reproduction.runs.train_cases", closed)
+    monkeypatch.setattr(cli, "abandon_output", lambda: None)
+    assert cli.run(lambda: reproduce.main([str(word) for word in study(tmp_path)])) == 130
+    said = "minissr: standard output was closed; the same command goes on\n"
+    assert capsys.readouterr().err == said

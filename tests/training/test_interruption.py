@@ -14,9 +14,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from minissr import cli
 from minissr.training import figures, files
 from minissr.training.checkpoint import read_checkpoint
 from minissr.training.network import load_network
+from minissr.training.progress import Bar
 from tests.conftest import examples
 from tests.training.tiny import STEPS, TINY, metrics_of, run_train, start_train
 
@@ -139,6 +141,42 @@ def test_a_signal_while_nobody_looks_still_ends_the_run(tmp_path: Path) -> None:
     assert f"--resume {run}" in err
     assert time.monotonic() - started < 20  # two seconds on an idle machine; never the minute
     assert load_network(run).about["progress"]["step"] == 0
+
+
+def test_a_reader_that_leaves_ends_the_run_saved(tmp_path: Path) -> None:
+    """As `train | head -1`."""
+    run = tmp_path / "run"
+    told = [*TINY, "--epochs", "50", "--checkpoint-every", "1000", "--out", str(run)]
+    process = start_train(*told, script=PAUSED.format(pause=0.1))
+    assert process.stdout
+    assert process.stderr
+    wait_for(lambda: (run / "last.safetensors").exists(), process)
+    process.stdout.close()
+    *_, last_line = process.stderr.read().strip().splitlines()
+    assert last_line.startswith("minissr: standard output was closed; go on with: ")
+    assert last_line.endswith(f"python -m minissr.train --resume {run}")
+    assert process.wait(timeout=60) == 130
+    process.stderr.close()
+    progress = read_checkpoint(run / "last.safetensors").metadata["progress"]
+    assert 0 < progress["step"] < 50 * STEPS
+
+
+def test_a_bar_that_nobody_sees_ends_the_run_saved(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As `train 2>&1 | head -1`: the bar finds out in the middle of an epoch."""
+    run, steps = tmp_path / "run", []
+
+    def advance(bar: Bar, *_: object) -> None:
+        steps.append(bar)
+        if len(steps) == STEPS + 2:
+            raise BrokenPipeError(32, "broken pipe")
+
+    monkeypatch.setattr(Bar, "advance", advance)
+    monkeypatch.setattr(cli, "abandon_output", lambda: None)
+    assert run_train(*TINY, "--out", str(run)) == 130
+    assert f"--resume {run}" in capsys.readouterr().err
+    assert read_checkpoint(run / "last.safetensors").metadata["progress"]["step"] == STEPS + 2
 
 
 def test_two_processes_can_not_share_a_directory(tmp_path: Path) -> None:
