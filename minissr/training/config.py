@@ -226,7 +226,8 @@ class TrainConfig:
         return {k: list(v) if isinstance(v, tuple) else v for k, v in flat.items()}
 
     def recipe(self) -> dict[str, Any]:
-        """The part that shapes the result: no paths, and nothing that only costs time.
+        """The part that shapes the result: no paths, nothing that only costs time, and of the
+        network nothing that it would be without being told.
 
         Equal recipes on equal data give equal checkpoints, wherever and with however many threads
         they are trained.
@@ -237,6 +238,7 @@ class TrainConfig:
             for key, f in fields().items()
             if f.metadata["quiet"] and getattr(self, key) == f.default
         ]
+        unsaid += self.model_settings.keys() - telling(self.model, self.model_settings).keys()
         return {k: v for k, v in self.to_json().items() if k not in (*places, *unsaid)}
 
     def resolved(self) -> TrainConfig:
@@ -276,6 +278,25 @@ def default_settings(model: str) -> dict[str, Any]:
 
     network: Any = build(model)
     return network.config()
+
+
+def telling(model: str, settings: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings of a network without those that change nothing, such as the usual variant."""
+    from minissr.models.registry import build
+
+    def network(told: Mapping[str, Any]) -> dict[str, Any] | None:
+        try:
+            built: Any = build(model, **told)
+        except ValueError:  # nothing can be built from these: levels of stages that aren't told
+            return None
+        return built.config()
+
+    told, whole = dict(settings), network(settings)
+    for key in settings:
+        fewer = {k: v for k, v in told.items() if k != key}
+        if whole and network(fewer) == whole:
+            told = fewer
+    return told
 
 
 def like(default: Any) -> Kind:

@@ -61,6 +61,21 @@ def test_the_recipe_has_no_places() -> None:
 
 
 @pytest.mark.parametrize(
+    ("told", "kept"),
+    [
+        ({"variant": "minissr"}, []),
+        ({"variant": "released", "dropout": 0.0}, ["variant", "dropout"]),
+        ({"variant": "minissr", "activation_mix": "tanh", "dropout": 0.1}, ["dropout"]),
+        ({"stages": (5, 5), "levels": (4, 2)}, ["stages"]),  # levels of two stages, as usual
+        ({"stages": (5, 5), "levels": (2, 1)}, ["stages", "levels"]),
+    ],
+)
+def test_the_recipe_has_of_the_network_what_changes_it(told: dict, kept: list[str]) -> None:
+    recipe = TrainConfig(model_settings=told).recipe()
+    assert recipe.keys() - TrainConfig().recipe().keys() == set(kept)
+
+
+@pytest.mark.parametrize(
     ("key", "value", "says"),
     [
         ("ephocs", "3", "did you mean epochs"),
