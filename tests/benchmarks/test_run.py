@@ -56,9 +56,10 @@ def test_results_of_another_machine_are_not_mixed(tmp_path: Path) -> None:
 
 def test_a_part_replaces_its_older_one_alone(tmp_path: Path) -> None:
     path = tmp_path / "results.json"
-    results.merge(path, {"training/50": {"rows": 1}, "images": {"rows": 2}})
-    results.merge(path, {"training/50": {"rows": 3}})
-    assert results.read(path)["parts"] == {"images": {"rows": 2}, "training/50": {"rows": 3}}
+    one, two, three = ({"machine": {"processor": "x"}, "rows": rows} for rows in (1, 2, 3))
+    results.merge(path, {"training/50": one, "images": two})
+    results.merge(path, {"training/50": three})
+    assert results.read(path)["parts"] == {"images": two, "training/50": three}
 
 
 @pytest.fixture(scope="module")
