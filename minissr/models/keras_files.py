@@ -32,6 +32,7 @@ from minissr.models.keras_layouts import (
     to_ours,
 )
 from minissr.models.registry import build
+from minissr.nn.module import fault
 
 SIGNATURE = b"\x89HDF\r\n\x1a\n"
 ZIP = b"PK\x03\x04"
@@ -273,10 +274,8 @@ def read_state(layout: Layout, arrays: dict[str, Any], path: Any) -> dict[str, n
     for ours, theirs in layout.arrays.items():
         with np.errstate(over="ignore"):
             array = np.asarray(arrays[theirs][...]).astype(np.float32)
-        if not np.isfinite(array).all():
-            trouble.append(f"{theirs} has numbers that aren't finite")
-        elif ours.endswith("moving_variance") and (array < 0).any():
-            trouble.append(f"{theirs} has variances below 0")
+        if what := fault(ours, array):
+            trouble.append(f"{theirs} has {what}")
         state[ours] = to_ours(ours, array)
     if trouble:
         raise CheckpointError(f"{path} is damaged: {listed(trouble, '; ')}; use another copy of it")

@@ -284,6 +284,24 @@ def unpacked(items: Iterable[tuple[Any, Any]], prefix: str = "") -> Iterator[tup
             yield name, value
 
 
+def faults(state: Mapping[str, Any]) -> list[str]:
+    """What no training leaves in a state: numbers that aren't finite, variances below 0.
+
+    They have to be looked for before computing: a kernel's maximum may drop a NaN on the way to a
+    plausible age.
+    """
+    return [f"{name} has {what}" for name, array in state.items() if (what := fault(name, array))]
+
+
+def fault(name: str, array: np.ndarray) -> str | None:
+    """The same of one array, which is called `name` in a state."""
+    if not np.isfinite(array).all():
+        return "numbers that aren't finite"
+    if name.endswith("moving_variance") and (array < 0).any():
+        return "variances below 0"
+    return None
+
+
 def join(prefix: str, name: str) -> str:
     """A dotted name."""
     return f"{prefix}.{name}" if prefix else name

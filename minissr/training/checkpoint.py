@@ -160,20 +160,5 @@ def _unpack(path: str | os.PathLike[str], data: bytes, header_end: int) -> Check
     return Checkpoint(tensors, metadata)
 
 
-def faults(arrays: Mapping[str, np.ndarray]) -> list[str]:
-    """What no training leaves behind: numbers that aren't finite, variances below 0.
-
-    They have to be looked for before computing: a kernel's maximum may drop a NaN on the way to a
-    plausible age.
-    """
-    found = []
-    for name, array in arrays.items():
-        if not np.isfinite(array).all():
-            found.append(f"{name} has numbers that aren't finite")
-        elif name.endswith("moving_variance") and (array < 0).any():
-            found.append(f"{name} has variances below 0")
-    return found
-
-
 def _refuse(path: str | os.PathLike[str], what: str) -> NoReturn:
     raise CheckpointError(f"{path} {what}; use another copy of it or train again")

@@ -41,7 +41,8 @@ from typing import Any
 import numpy as np
 
 from minissr.errors import CheckpointError, MinissrError
-from minissr.training.checkpoint import Checkpoint, faults, pack
+from minissr.nn.module import faults
+from minissr.training.checkpoint import Checkpoint, pack
 
 KINDS = ("int8", "float16")
 LARGEST = 127  # of an int8 weight; -128 isn't used, so that the sign is symmetric

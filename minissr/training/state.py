@@ -21,9 +21,9 @@ import numpy as np
 
 from minissr.errors import CheckpointError, MinissrError
 from minissr.kernels.backend import array_module
-from minissr.nn.module import Module
+from minissr.nn.module import Module, faults
 from minissr.training.average import Average
-from minissr.training.checkpoint import Checkpoint, faults, read_checkpoint, save_checkpoint
+from minissr.training.checkpoint import Checkpoint, read_checkpoint, save_checkpoint
 from minissr.training.files import write_text
 from minissr.training.optim import Optimizer
 
